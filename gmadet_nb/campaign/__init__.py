@@ -1,0 +1,1 @@
+"""The whole way: demo nights, the runner, the report, the command line."""

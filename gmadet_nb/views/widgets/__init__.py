@@ -1,0 +1,1 @@
+"""Notebook widgets, their scripts and styles beside them."""
