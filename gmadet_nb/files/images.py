@@ -1,0 +1,295 @@
+"""One exposure in memory, and its way from and to FITS.
+
+Pixels are 0-based with the centre on the integer, ``(x, y)`` in tables and
+``[y, x]`` in arrays. FITS counts from 1: `astropy.wcs` is asked with origin 0.
+"""
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+from scipy.ndimage import binary_dilation
+
+from gmadet_nb.errors import BadImageError, BadInputError
+from gmadet_nb.files.rundir import atomic_path
+
+MASK_BITS = {"bad": 1, "saturated": 2, "edge": 4, "injected": 8}
+# Pixels with one of these hold no measurement that physics may use.
+UNUSABLE = MASK_BITS["bad"] | MASK_BITS["saturated"] | MASK_BITS["edge"]
+_SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.fz|\.gz)?$", re.IGNORECASE)
+# Keywords that describe how the input file stored its pixels, not the exposure.
+_STORAGE = ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "XTENSION", "EXTNAME")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One calibrated exposure.
+
+    Attributes
+    ----------
+    data : (ny, nx) float32 array
+        Pixel values [adu]; NaN where there is no measurement.
+    mask : (ny, nx) uint8 array
+        Bits of `MASK_BITS`.
+    gain : float
+        Detected electrons per count [electron/adu].
+    read_noise : float
+        Read-out noise [electron]; 0 where it is not known.
+    saturation : float
+        Value from which a pixel is saturated [adu]; inf where it is not known.
+    zero_point : float
+        AB magnitude of a source of 1 adu in this exposure [mag].
+    exposure_id : str
+        Name of the exposure, unique in the run.
+    wcs : astropy.wcs.WCS or None
+        None where the header has no celestial one.
+    filter : str
+        Name of the filter.
+    header : astropy.io.fits.Header
+        Header of the file it came from.
+    """
+
+    data: np.ndarray
+    mask: np.ndarray
+    gain: float
+    read_noise: float
+    saturation: float
+    zero_point: float
+    exposure_id: str
+    wcs: WCS | None = None
+    filter: str = ""
+    header: fits.Header = field(default_factory=fits.Header, repr=False)
+
+    def __post_init__(self):
+        if self.data.ndim != 2 or self.data.shape != self.mask.shape:
+            raise BadImageError(
+                f"Image {self.exposure_id!r}: data and mask must be two-dimensional "
+                f"and of one shape, got {self.data.shape} and {self.mask.shape}."
+            )
+        if not self.gain > 0:  # also refuses NaN
+            raise BadImageError(
+                f"Image {self.exposure_id!r}: gain must be > 0 electron/adu, got "
+                f"{self.gain}. Set the parameter 'gain', or its keyword in the "
+                "telescope file."
+            )
+
+    @property
+    def usable(self):
+        """(ny, nx) bool array: True where a pixel may be used."""
+        return (self.mask & UNUSABLE) == 0
+
+
+def find_images(folder):
+    """List the FITS files of a folder, and of the folders in it, sorted.
+
+    Raises
+    ------
+    BadInputError
+        If the folder is absent or holds none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BadInputError(
+            f"images_dir must be a folder of FITS files, and {str(folder)!r} is none. "
+            "Set 'images_dir', relative to the folder the command is started in."
+        )
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and _SUFFIXES.search(path.name)
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if not paths:
+        raise BadInputError(
+            f"{str(folder)!r} must hold FITS files (.fits, .fit, .fts, also .fz and "
+            ".gz), and holds none. Set 'images_dir'."
+        )
+    return paths
+
+
+def exposure_ids(paths):
+    """Name exposures after their files, with the folder's name where two are alike.
+
+    Parameters
+    ----------
+    paths : list of Path
+
+    Returns
+    -------
+    ids : list of str
+        One for each path, in order; letters, digits and ``._+-`` only.
+
+    Raises
+    ------
+    BadInputError
+        If two stay alike.
+    """
+    stems = [_safe(_SUFFIXES.sub("", path.name)) for path in paths]
+    ids = [
+        stem if stems.count(stem) == 1 else f"{_safe(path.parent.name)}_{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    for name, path in zip(ids, paths, strict=True):
+        if ids.count(name) > 1:
+            raise BadInputError(
+                f"Two images must not have one name, and {name!r} names more than "
+                f"one, {str(path)!r} among them. Rename one of the files."
+            )
+    return ids
+
+
+def _safe(stem):
+    return re.sub(r"[^A-Za-z0-9._+-]", "_", stem).lstrip(".") or "image"
+
+
+def read_pixels(path):
+    """Read the image of a FITS file: the first extension that holds two axes.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    data : (ny, nx) float32 array
+        NaN where the file has no value.
+    header : astropy.io.fits.Header
+
+    Raises
+    ------
+    BadImageError
+        If the file is no FITS file, is cut short, or holds no image.
+    """
+    try:
+        # A malformed card of an observatory must not cost the exposure.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(path, memmap=False) as hdus:
+                for hdu in hdus:
+                    if getattr(hdu, "is_image", False) and hdu.header["NAXIS"] >= 2:
+                        return _as_image(hdu.data, path), hdu.header.copy()
+    except (OSError, TypeError, ValueError, IndexError, KeyError) as error:
+        if isinstance(error, BadImageError):
+            raise
+        raise BadImageError(
+            f"{Path(path).name} must be a whole FITS file: {error}"
+        ) from error
+    raise BadImageError(f"{Path(path).name} must hold an image, and none has two axes.")
+
+
+def _as_image(data, path):
+    squeezed = np.squeeze(data) if data is not None else np.empty(0)
+    if squeezed.ndim != 2:
+        raise BadImageError(
+            f"{Path(path).name} must hold a two-dimensional image, "
+            f"got shape {squeezed.shape}."
+        )
+    image = squeezed.astype(np.float32)
+    image[~np.isfinite(image)] = np.nan
+    return image
+
+
+def header_wcs(header):
+    """Return the celestial WCS of a header, or None where there is none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            wcs = WCS(header, relax=True, naxis=2)
+        except (ValueError, KeyError, TypeError, AttributeError, MemoryError):
+            return None
+        if not wcs.has_celestial:
+            return None
+        determinant = np.linalg.det(wcs.pixel_scale_matrix)
+    return wcs if np.isfinite(determinant) and determinant != 0 else None
+
+
+def make_mask(data, saturation):
+    """Mark bad and saturated pixels; a saturated one spoils its neighbours.
+
+    Parameters
+    ----------
+    data : (ny, nx) array
+        Pixel values [adu]; NaN where there is no measurement.
+    saturation : float
+        Value from which a pixel is saturated [adu].
+
+    Returns
+    -------
+    mask : (ny, nx) uint8 array
+        Bits of `MASK_BITS`.
+    """
+    mask = np.where(np.isfinite(data), 0, MASK_BITS["bad"]).astype(np.uint8)
+    saturated = binary_dilation(data >= saturation, iterations=1)
+    mask[saturated] |= MASK_BITS["saturated"]
+    return mask
+
+
+def open_exposure(row, path=None):
+    """Read an exposure with the values that the exposures table holds for it.
+
+    Parameters
+    ----------
+    row : astropy.table.Row
+        Row of the exposures table.
+    path : str or Path, optional
+        Read this file in place of the row's own: its version with injected sources.
+
+    Returns
+    -------
+    image : Image
+
+    Raises
+    ------
+    BadImageError
+        If the file cannot be read.
+    """
+    path = Path(path or row["path"])
+    data, header = read_pixels(path)
+    mask = make_mask(data, row["saturation"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if header.get("SIMULATD"):
+            mask |= fits.getdata(path, "MASK") & np.uint8(MASK_BITS["injected"])
+    return Image(
+        data=data,
+        mask=mask,
+        gain=float(row["gain"]),
+        read_noise=float(row["read_noise"]),
+        saturation=float(row["saturation"]),
+        zero_point=float(row["zero_point"]),
+        exposure_id=str(row["exposure_id"]),
+        wcs=header_wcs(header),
+        filter=str(row["filter"]),
+        header=header,
+    )
+
+
+def clean_header(header):
+    """Copy a header without the cards that cannot be written or no longer hold."""
+    clean = fits.Header()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for card in header.cards:
+            if card.keyword in _STORAGE or card.keyword.startswith("NAXIS"):
+                continue
+            try:
+                card.verify("fix")
+                clean.append(fits.Card(card.keyword, card.value, card.comment))
+            except (fits.VerifyError, ValueError):
+                continue
+    return clean
+
+
+def write_image(path, image):
+    """Write an image as float32 with its mask as the extension MASK."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        primary = fits.PrimaryHDU(image.data, header=clean_header(image.header))
+        hdus = fits.HDUList([primary, fits.ImageHDU(image.mask, name="MASK")])
+        with atomic_path(path) as temporary:
+            hdus.writeto(temporary, output_verify="silentfix")
