@@ -1,0 +1,73 @@
+"""Counts to grey levels, the same for every picture of a cutout."""
+
+import numpy as np
+
+#: The grey level of the palette picture that stands for "no measurement".
+NO_MEASUREMENT = 255
+
+_SOFTENING = 3.0  # [sigma]: linear below, logarithmic above
+
+
+def robust_sigma(values):
+    """Return the width of ``values`` [their unit] from the median deviation.
+
+    1.4826 times the median of the distance to the median, which is sigma for a
+    Gaussian and is not moved by a source that covers less than half the pixels.
+    NaN are left out; 0.0 where nothing is left.
+    """
+    finite = np.asarray(values)[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
+
+
+def stretch_triplets(pixels):
+    """Turn cutouts into grey levels from 0 to 254, NaN into `NO_MEASUREMENT`.
+
+    Science and reference share one stretch, so that a source is as bright in
+    one as in the other: asinh of the counts above the plane's own median, from
+    -2 sigma to the brightest pixel of both. The difference has a symmetric one
+    around zero, so that middle grey is "no change".
+
+    Parameters
+    ----------
+    pixels : (n, size, size, 3) array
+        Science, reference and difference [adu], NaN where not measured.
+
+    Returns
+    -------
+    (n, size, size, 3) uint8 array
+    """
+    pixels = np.asarray(pixels, dtype=float)
+    grey = np.full(pixels.shape, NO_MEASUREMENT, dtype=np.uint8)
+    for cutout, levels in zip(pixels, grey, strict=True):
+        sky = cutout[..., :2]
+        background = np.array([_median(sky[..., plane]) for plane in range(2)])
+        levels[..., :2] = _levels(sky - background, symmetric=False)
+        levels[..., 2] = _levels(cutout[..., 2], symmetric=True)
+    return grey
+
+
+def _median(values):
+    finite = values[np.isfinite(values)]
+    return np.median(finite) if finite.size else 0.0
+
+
+def _levels(values, *, symmetric):
+    levels = np.full(values.shape, NO_MEASUREMENT, dtype=np.uint8)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return levels
+    # A plane without noise (all equal, as in a test) still gets a scale.
+    sigma = robust_sigma(values) or float(np.abs(values[finite]).max()) or 1.0
+    soft = np.arcsinh(values[finite] / (_SOFTENING * sigma))
+    # Not below 6 sigma: an empty cutout must look like noise, not like a source.
+    floor = np.arcsinh(6 / _SOFTENING)
+    if symmetric:
+        top = max(float(np.abs(soft).max()), floor)
+        scaled = 0.5 + 0.5 * soft / top
+    else:
+        bottom, top = np.arcsinh(-2 / _SOFTENING), max(float(soft.max()), floor)
+        scaled = (soft - bottom) / (top - bottom)
+    levels[finite] = np.round(254 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    return levels
