@@ -1,0 +1,450 @@
+"""Telescope files, and what a FITS header says in the package's own names.
+
+A telescope is one small YAML file, ``params/telescopes/<alias>.yaml``. It says which
+header keyword holds what, and holds facts that no header states. A value that is
+neither in the header nor in the file is None: nothing is made up in its place.
+"""
+
+import difflib
+import logging
+import math
+import re
+import warnings
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.time import Time
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import proj_plane_pixel_scales
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from gmadet_nb.errors import BadInputError
+
+logger = logging.getLogger(__name__)
+
+# EGAIN comes first: it is electrons per count wherever it is written, while GAIN is
+# the setting of the camera (0 to 600) in the headers of many CMOS cameras.
+GAIN_KEYWORDS = ("EGAIN", "GAIN", "CCDGAIN", "ATODGAIN", "GAINEFF")
+READ_NOISE_KEYWORDS = ("RDNOISE", "READNOIS", "READNOISE", "RON", "CCDRON", "ENOISE")
+SATURATION_KEYWORDS = ("SATURATE", "SATLEVEL", "SATURAT", "MAXLIN")
+EXPTIME_KEYWORDS = ("EXPTIME", "EXPOSURE", "EXP_TIME", "EXPTIM", "ITIME", "TEXP")
+FILTER_KEYWORDS = ("FILTER", "FILTER1", "FILTER2", "FILTNAM", "FILTERID", "FILTERS")
+# DATE-OBS before MJD-OBS: old headers have an MJD-OBS that is half a day off
+# (JD - 2400000 in place of JD - 2400000.5).
+DATE_KEYWORDS = ("DATE-OBS", "DATE_OBS", "MJD-OBS", "MJD", "JD", "JD-OBS", "UTSTART")
+TIME_KEYWORDS = ("TIME-OBS", "UT", "UTC-OBS", "UTC", "UT-START", "UTSTART", "TM-START")
+PIXEL_SCALE_KEYWORDS = ("PIXSCALE", "SECPIX", "PIXELSCL")
+
+EMPTY_FILTER_SLOTS = {"air", "open", "empty", "none", "no filter", "clear", "blank"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Telescope:
+    """What is known of a telescope and of the headers its camera writes.
+
+    Attributes
+    ----------
+    alias : str
+        Name of its file, without the ending.
+    description, location : str
+        For people.
+    pixel_scale : float
+        Size of a pixel [arcsec/pixel]; 0 takes it from the header.
+    gain_keywords, read_noise_keywords, saturation_keywords, exptime_keywords, \
+filter_keywords, date_keywords, time_keywords, pixel_scale_keywords : tuple of str
+        Header keywords, the first that holds a usable value wins.
+    gain : float or None
+        Used where the header states none [electron/adu].
+    read_noise : float or None
+        Used where the header states none [electron].
+    saturation : float or None
+        Used where the header states none [adu].
+    filter_map : dict of str to str
+        The header's filter names to standard ones; others stay as they are.
+    psf_degree : int or None
+        Degree of the PSF's polynomial in (x, y); None leaves it to the number of stars.
+    psf_size : int or None
+        Side of a PSF stamp [pixel], odd; None takes it from the FWHM.
+    cutout_size : int
+        Side of a candidate's cutout [pixel].
+    header_names : tuple of str
+        Values of TELESCOP or INSTRUME by which its exposures are recognized.
+    """
+
+    alias: str
+    description: str = ""
+    location: str = ""
+    pixel_scale: float = 0.0
+    gain_keywords: tuple[str, ...] = GAIN_KEYWORDS
+    read_noise_keywords: tuple[str, ...] = READ_NOISE_KEYWORDS
+    saturation_keywords: tuple[str, ...] = SATURATION_KEYWORDS
+    exptime_keywords: tuple[str, ...] = EXPTIME_KEYWORDS
+    filter_keywords: tuple[str, ...] = FILTER_KEYWORDS
+    date_keywords: tuple[str, ...] = DATE_KEYWORDS
+    time_keywords: tuple[str, ...] = TIME_KEYWORDS
+    pixel_scale_keywords: tuple[str, ...] = PIXEL_SCALE_KEYWORDS
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+    filter_map: dict[str, str] = field(default_factory=dict)
+    psf_degree: int | None = None
+    psf_size: int | None = None
+    cutout_size: int = 32
+    header_names: tuple[str, ...] = ()
+
+
+FILE_KEYS = tuple(f.name for f in fields(Telescope) if f.name != "alias")
+
+
+def list_telescopes():
+    """Return the telescope files there are: ``{alias: path}``, sorted by alias.
+
+    Those of the folder the command was started in (``params/telescopes``) come before
+    those of the repository when both have an alias.
+    """
+    repository = Path(__file__).resolve().parents[2]
+    found = {}
+    for folder in (repository / "params/telescopes", Path("params/telescopes")):
+        found |= {path.stem: path for path in folder.glob("*.yaml")}
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def load_telescope(alias_or_path):
+    """Read a telescope file and check every line of it.
+
+    Parameters
+    ----------
+    alias_or_path : str or Path
+        An alias of `list_telescopes`, or the path of a ``.yaml`` file.
+
+    Returns
+    -------
+    telescope : Telescope
+
+    Raises
+    ------
+    BadInputError
+        For an alias or a key that does not exist (naming the nearest that does), a
+        value of the wrong type, or a file that cannot be read.
+    """
+    name = str(alias_or_path)
+    known = list_telescopes()
+    if name in known:
+        path = known[name]
+    elif name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        path = Path(name)
+    else:
+        raise BadInputError(
+            f"There is no telescope {name!r}.{_nearest(name, known)} Known: "
+            f"{', '.join(known)}; or give the path of a telescope's .yaml file."
+        )
+    return _checked_telescope(path.stem, _read_yaml(path), path)
+
+
+def header_values(header, telescope):
+    """Return what a header says, in the package's own names and units.
+
+    Numbers given as text ('1.9 e-/ADU', '1,9') are read; zero, negative and infinite
+    ones count as absent, since cameras write them in place of an unknown. A date
+    without a time of day is used only when nothing better is there.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        It is not changed; unreadable cards are skipped.
+    telescope : Telescope
+
+    Returns
+    -------
+    values : dict
+        ``gain`` [electron/adu], ``read_noise`` [electron], ``saturation`` [adu],
+        ``exptime`` [s], ``mjd`` [d, UTC, what the header gives, as a rule the start],
+        ``filter``, ``pixel_scale`` [arcsec/pixel], each a finite float or a str, None
+        where nothing states it; and ``sources``, for each of these the header keyword,
+        "telescope file" or "WCS" that gave it, "" for None.
+    """
+    found = {
+        name: _first_number(header, getattr(telescope, f"{name}_keywords"), name)
+        for name in ("gain", "read_noise", "saturation", "exptime")
+    }
+    for name in ("gain", "read_noise", "saturation"):
+        if found[name][0] is None and getattr(telescope, name) is not None:
+            found[name] = getattr(telescope, name), "telescope file"
+    found["mjd"] = _find_mjd(header, telescope)
+    found["filter"] = _find_filter(header, telescope)
+    found["pixel_scale"] = _find_pixel_scale(header, telescope)
+    values = {name: value for name, (value, _) in found.items()}
+    return values | {"sources": {name: source for name, (_, source) in found.items()}}
+
+
+def read_number(value, *, thousands=False):
+    """Return the number that a header value holds, or None.
+
+    Parameters
+    ----------
+    value : object
+        A number, or text that begins with one: '1.9 e-/ADU', '1,9', '6.5D4'.
+    thousands : bool
+        Whether '65,535' is 65535 and not 65.535.
+    """
+    if isinstance(value, bool | np.bool_) or value is None:
+        return None
+    if isinstance(value, str):
+        text = value.strip().strip("'\"").strip()
+        if thousands and re.match(r"\d{1,3}(,\d{3})+(?!\d)", text):
+            text = text.replace(",", "")
+        match = re.match(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eEdD][-+]?\d+)?", text)
+        # A second separator or a colon ('12:30', '1.2.3', '2012-06-17') is no number.
+        if not match or re.match(r"[.,:\-/]?\d|[.,:]", text[match.end() :]):
+            return None
+        value = re.sub("[dD]", "e", match[0].replace(",", "."))
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def read_mjd(value, time=None):
+    """Return the MJD that a date of a header stands for, and whether it has a time.
+
+    Parameters
+    ----------
+    value : object
+        An ISO date with or without time, 'DD/MM/YY', 'YYYY/MM/DD', an MJD or a JD.
+    time : object
+        The time of day that goes with a date without one: 'HH:MM:SS' or seconds.
+
+    Returns
+    -------
+    mjd : float or None
+    has_time : bool
+    """
+    number = read_number(value)
+    if number is not None:
+        # 15,000 to 100,000 are the years 1899 to 2132 in MJD.
+        mjd = number - 2400000.5 if number > 2.4e6 else number
+        return (mjd, mjd % 1 != 0) if 15_000 < mjd < 100_000 else (None, False)
+    date, clock = _split_date(str(value or ""))
+    if not date:
+        return None, False
+    seconds = _seconds_of_day(clock) if clock else _seconds_of_day(time)
+    try:
+        midnight = Time(date, format="isot", scale="utc").mjd
+    except ValueError:
+        return None, False
+    return float(midnight + (seconds or 0.0) / 86400), seconds is not None
+
+
+def _split_date(text):
+    """Return 'YYYY-MM-DD' and the clock after it, both '' where there is no date."""
+    text = text.strip().strip("'\"").rstrip("Zz")
+    iso = re.match(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T\s]+(\S+))?$", text)
+    if iso:
+        year, month, day, clock = iso.groups()
+    else:
+        old = re.match(r"(\d{1,2})[-/.](\d{1,2})[-/.](\d{2,4})(?:[T\s]+(\S+))?$", text)
+        if not old:
+            return "", ""
+        day, month, year, clock = old.groups()
+        # Two digits: no electronic detector saw the sky before 1970. Three digits are
+        # years since 1900, as programs that passed 1999 unprepared wrote them.
+        if len(year) == 2:
+            year = int(year) + (1900 if int(year) >= 70 else 2000)
+        elif len(year) == 3:
+            year = 1900 + int(year)
+    return f"{int(year):04d}-{int(month):02d}-{int(day):02d}", clock or ""
+
+
+def _seconds_of_day(value):
+    """Return the seconds since midnight of 'HH:MM:SS', 'HH MM SS' or a number."""
+    if isinstance(value, str):
+        match = re.match(
+            r"\s*(\d{1,2})[:\s](\d{1,2})(?:[:\s](\d{1,2}([.,]\d*)?))?", value
+        )
+        if match:
+            hours, minutes, seconds = match[1], match[2], match[3] or "0"
+            value = int(hours) * 3600 + int(minutes) * 60
+            value += float(seconds.replace(",", "."))
+    number = read_number(value)
+    return number if number is not None and 0 <= number < 86401 else None
+
+
+def _card_value(header, keyword):
+    """Return the value of a card; of one that astropy cannot read, its text."""
+    try:
+        value = header.get(keyword)
+    except fits.VerifyError:
+        card = header.cards[keyword]
+        return card.image.partition("=")[2].partition("/")[0].strip()
+    return None if isinstance(value, fits.card.Undefined) else value
+
+
+def _first_number(header, keywords, name):
+    for keyword in keywords:
+        thousands = name == "saturation"
+        number = read_number(_card_value(header, keyword), thousands=thousands)
+        if number is not None and number > 0:
+            return number, keyword
+    return None, ""
+
+
+def _find_mjd(header, telescope):
+    time, time_keyword = None, ""
+    for keyword in telescope.time_keywords:
+        value = _card_value(header, keyword)
+        if value is not None and _seconds_of_day(value) is not None:
+            time, time_keyword = value, keyword
+            break
+    date_only = None, ""
+    for keyword in telescope.date_keywords:
+        value = _card_value(header, keyword)
+        mjd, has_time = read_mjd(value, time)
+        if mjd is not None and has_time:
+            used_time = time_keyword and not read_mjd(value)[1]
+            return mjd, f"{keyword} + {time_keyword}" if used_time else keyword
+        if mjd is not None and date_only[0] is None:
+            date_only = mjd, f"{keyword} (no time of day)"
+    return date_only
+
+
+def _find_filter(header, telescope):
+    empty_slot = None, ""
+    for keyword in telescope.filter_keywords:
+        value = _card_value(header, keyword)
+        if value is None or isinstance(value, bool):
+            continue
+        name = str(value).strip().strip("[]'\" ")
+        if name and name in telescope.filter_map:
+            return telescope.filter_map[name], keyword
+        if name and name.lower() not in EMPTY_FILTER_SLOTS:
+            return name, keyword
+        # An empty slot of the first wheel: the filter may stand in the second.
+        if name and empty_slot[0] is None:
+            empty_slot = name, keyword
+    return empty_slot
+
+
+def _find_pixel_scale(header, telescope):
+    if telescope.pixel_scale > 0:
+        return telescope.pixel_scale, "telescope file"
+    scale = _wcs_pixel_scale(header)
+    if scale is not None:
+        return scale, "WCS"
+    scale, keyword = _first_number(header, telescope.pixel_scale_keywords, "")
+    if scale is not None:
+        return scale, keyword
+    pixel, _ = _first_number(header, ("XPIXSZ",), "")
+    focal_length, _ = _first_number(header, ("FOCALLEN",), "")
+    if pixel and focal_length:  # [micron], [mm]
+        return math.degrees(pixel * 1e-3 / focal_length) * 3600, "XPIXSZ / FOCALLEN"
+    return None, ""
+
+
+def _wcs_pixel_scale(header):
+    """Return the geometric mean of the two pixel scales [arcsec], or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            wcs = WCS(header, naxis=2)
+            if not wcs.has_celestial:
+                return None
+            scale = math.sqrt(np.prod(proj_plane_pixel_scales(wcs))) * 3600
+    # wcslib's errors (singular matrix, bad CTYPE) all derive from ValueError.
+    except (ValueError, fits.VerifyError) as error:
+        logger.info("No WCS could be read: %s", error)
+        return None
+    # A degree a pixel is what an unset CDELT gives.
+    return float(scale) if 0 < scale < 1000 else None
+
+
+def _read_yaml(path):
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, OSError, UnicodeDecodeError) as error:
+        raise BadInputError(f"Cannot read telescope file {path}: {error}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BadInputError(
+            f"Telescope file {path} must hold lines 'name: value', "
+            f"got a {type(content).__name__}."
+        )
+    return content
+
+
+def _checked_telescope(alias, content, path):
+    values = {}
+    for key, value in content.items():
+        if key not in FILE_KEYS:
+            raise BadInputError(
+                f"Telescope file {path}: unknown key {key!r}."
+                f"{_nearest(str(key), FILE_KEYS)} Known: {', '.join(FILE_KEYS)}."
+            )
+        values[key] = _checked_value(key, value, path)
+    return Telescope(alias=alias, **values)
+
+
+def _checked_value(key, value, path):
+    """Return one value of a telescope file, in the type of its field."""
+    wrong = BadInputError(
+        f"Telescope file {path}: {key} must be {_wanted(key)}, got {value!r}."
+    )
+    if key in ("description", "location"):
+        if not isinstance(value, str):
+            raise wrong
+        return value
+    if key.endswith("_keywords") or key == "header_names":
+        if not isinstance(value, list) or not all(
+            isinstance(item, str) and item.strip() for item in value
+        ):
+            raise wrong
+        return tuple(item.strip() for item in value)
+    if key == "filter_map":
+        if not isinstance(value, dict) or not all(
+            isinstance(name, str) and name for name in value.values()
+        ):
+            raise wrong
+        return {str(name): standard for name, standard in value.items()}
+    optional = key not in ("pixel_scale", "cutout_size")
+    if value is None and optional:
+        return None
+    number_types = (
+        int if key in ("psf_degree", "psf_size", "cutout_size") else (int, float)
+    )
+    if isinstance(value, bool) or not isinstance(value, number_types):
+        raise wrong
+    low = {"pixel_scale": 0, "read_noise": 0, "psf_degree": 0, "psf_size": 5}
+    low |= {"cutout_size": 8}
+    # "not >=" refuses NaN as well.
+    if not (value >= low[key] if key in low else value > 0) or math.isinf(value):
+        raise wrong
+    if key == "psf_size" and value % 2 == 0:
+        raise wrong
+    return value if number_types is int else float(value)
+
+
+def _wanted(key):
+    if key.endswith("_keywords") or key == "header_names":
+        return "a list of text, such as [GAIN, EGAIN]"
+    return {
+        "filter_map": "lines 'name in the header: standard name'",
+        "pixel_scale": "a number >= 0 [arcsec/pixel], 0 to take it from the header",
+        "gain": "a number > 0 [electron/adu], or left out",
+        "read_noise": "a number >= 0 [electron], or left out",
+        "saturation": "a number > 0 [adu], or left out",
+        "psf_degree": "a whole number >= 0, or left out",
+        "psf_size": "an odd whole number >= 5 [pixel], or left out",
+        "cutout_size": "a whole number >= 8 [pixel]",
+    }.get(key, "text")
+
+
+def _nearest(name, known):
+    """Return ' Did you mean ...?', or '' when nothing is near."""
+    lower = {item.lower(): item for item in known}
+    near = difflib.get_close_matches(name.lower(), list(lower), n=1, cutoff=0.5)
+    return f" Did you mean {lower[near[0]]!r}?" if near else ""
