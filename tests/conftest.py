@@ -30,12 +30,8 @@ def make_image():
             "read_noise": 5.0,
             "saturation": 60000.0,
             "zero_point": 25.0,
-            "exptime": 60.0,
-            "mjd": 60000.0,
             "filter": "r",
-            "wcs": None,
             "exposure_id": "test_01",
-            "header": None,
         }
         return Image(**(values | fields))
 
