@@ -6,7 +6,6 @@ neither in the header nor in the file is None: nothing is made up in its place.
 """
 
 import difflib
-import logging
 import math
 import re
 import warnings
@@ -16,14 +15,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.time import Time
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.utils import proj_plane_pixel_scales
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gmadet_nb.errors import BadInputError
-
-logger = logging.getLogger(__name__)
+from gmadet_nb.files.images import header_wcs
 
 # EGAIN comes first: it is electrons per count wherever it is written, while GAIN is
 # the setting of the camera (0 to 600) in the headers of many CMOS cameras.
@@ -166,6 +164,16 @@ def header_values(header, telescope):
         where nothing states it; and ``sources``, for each of these the header keyword,
         "telescope file" or "WCS" that gave it, "" for None.
     """
+    # Malformed cards far from the ones that are read make astropy warn.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        found = _find_all(header, telescope)
+    values = {name: value for name, (value, _) in found.items()}
+    return values | {"sources": {name: source for name, (_, source) in found.items()}}
+
+
+def _find_all(header, telescope):
+    """Return ``{name: (value or None, source)}``."""
     found = {
         name: _first_number(header, getattr(telescope, f"{name}_keywords"), name)
         for name in ("gain", "read_noise", "saturation", "exptime")
@@ -176,8 +184,7 @@ def header_values(header, telescope):
     found["mjd"] = _find_mjd(header, telescope)
     found["filter"] = _find_filter(header, telescope)
     found["pixel_scale"] = _find_pixel_scale(header, telescope)
-    values = {name: value for name, (value, _) in found.items()}
-    return values | {"sources": {name: source for name, (_, source) in found.items()}}
+    return found
 
 
 def read_number(value, *, thousands=False):
@@ -346,18 +353,10 @@ def _find_pixel_scale(header, telescope):
 
 def _wcs_pixel_scale(header):
     """Return the geometric mean of the two pixel scales [arcsec], or None."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)
-            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
-            wcs = WCS(header, naxis=2)
-            if not wcs.has_celestial:
-                return None
-            scale = math.sqrt(np.prod(proj_plane_pixel_scales(wcs))) * 3600
-    # wcslib's errors (singular matrix, bad CTYPE) all derive from ValueError.
-    except (ValueError, fits.VerifyError) as error:
-        logger.info("No WCS could be read: %s", error)
+    wcs = header_wcs(header)
+    if wcs is None:
         return None
+    scale = math.sqrt(np.prod(proj_plane_pixel_scales(wcs))) * 3600
     # A degree a pixel is what an unset CDELT gives.
     return float(scale) if 0 < scale < 1000 else None
 
