@@ -12,7 +12,7 @@ from astropy.visualization import ZScaleInterval
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from gmadet_nb.views.stretch import NO_MEASUREMENT, robust_sigma, stretch_triplets
+from gmadet_nb.views.stretch import WHITE, robust_sigma, stretch_triplets
 
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _BROWN, _PINK, _GREY = sns.color_palette(
     "colorblind"
@@ -61,6 +61,7 @@ def use_style():
 
 def draw_none(ax, text="none"):
     """Say in an empty panel that there was nothing to draw."""
+    ax.set(xticks=[], yticks=[])
     ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center",
             color="0.45", fontsize=12)  # fmt: skip
     return ax
@@ -283,6 +284,10 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
     n_rows = max(1, -(-n // n_columns))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
+    longest = max((len(line) for text in captions for line in text.split("\n")),
+                  default=1)  # fmt: skip
+    # A letter is about 0.58 of the font's size wide; 72 points are an inch.
+    size = np.clip(72 * inch / (0.58 * max(longest, 1)), 5, 8)
     # The caption and a gap, as a share of the side of a cutout.
     below = (0.09 + 0.125 * lines) / inch + 0.10
     top = 0.40 if title else 0.08  # [inch]
@@ -314,7 +319,7 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
                 aspect="auto",
             )
         ax.text(column + 0.495, y + 3.12, caption, ha="center", va="top",
-                fontsize=8, linespacing=1.05)  # fmt: skip
+                fontsize=size, linespacing=1.05)  # fmt: skip
     for row in range(n_rows):
         for plane, name in enumerate(("science", "reference", "difference")):
             ax.text(-0.02, row * (3.06 + below) + 1.03 * plane + 0.5, name,
@@ -417,8 +422,7 @@ def _per_exposure(exposures, column, *, ax):
         if known.any():
             ax.scatter(values[known], rows[known], marker=marker, s=55,
                        color=color, label=name, zorder=3)  # fmt: skip
-    unknown = rows[~np.isfinite(values)]
-    for row in unknown:
+    for row in rows[~np.isfinite(values)]:
         ax.annotate("not measured", (0.02, row), ha="left", va="center",
                     xycoords=("axes fraction", "data"), fontsize=9,
                     color=COLORS["bogus"])  # fmt: skip
@@ -454,9 +458,9 @@ def _grey_map():
 
 
 def _palette():
-    """Grey levels 0 to 254 and, for 255, the colour of no measurement."""
-    levels = np.linspace(0, 1, NO_MEASUREMENT)[:, None] * np.ones(3)
-    return ListedColormap(np.vstack([levels, NO_MEASUREMENT_COLOR]))
+    """Return the grey levels 0 to `WHITE`, then a gap and the one of no measurement."""
+    levels = np.linspace(0, 1, WHITE + 1)[:, None] * np.ones(3)
+    return ListedColormap(np.vstack([levels, np.ones(3), NO_MEASUREMENT_COLOR]))
 
 
 def _no_ticks(ax):

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-#: The grey level of the palette picture that stands for "no measurement".
+# Three values of a byte: the brightest grey, and two that are no grey.
+WHITE = 253
+GAP = 254  # between two pictures
 NO_MEASUREMENT = 255
 
 _SOFTENING = 3.0  # [sigma]: linear below, logarithmic above
@@ -22,7 +24,7 @@ def robust_sigma(values):
 
 
 def stretch_triplets(pixels):
-    """Turn cutouts into grey levels from 0 to 254, NaN into `NO_MEASUREMENT`.
+    """Turn cutouts into grey levels from 0 to `WHITE`, NaN into `NO_MEASUREMENT`.
 
     Science and reference share one stretch, so that a source is as bright in
     one as in the other: asinh of the counts above the plane's own median, from
@@ -59,7 +61,7 @@ def _levels(values, *, symmetric):
     if not finite.any():
         return levels
     # A plane without noise (all equal, as in a test) still gets a scale.
-    sigma = robust_sigma(values) or float(np.abs(values[finite]).max()) or 1.0
+    sigma = robust_sigma(values) or float(np.abs(values[finite]).max()) / 6 or 1.0
     soft = np.arcsinh(values[finite] / (_SOFTENING * sigma))
     # Not below 6 sigma: an empty cutout must look like noise, not like a source.
     floor = np.arcsinh(6 / _SOFTENING)
@@ -69,5 +71,5 @@ def _levels(values, *, symmetric):
     else:
         bottom, top = np.arcsinh(-2 / _SOFTENING), max(float(soft.max()), floor)
         scaled = (soft - bottom) / (top - bottom)
-    levels[finite] = np.round(254 * np.clip(scaled, 0, 1)).astype(np.uint8)
+    levels[finite] = np.round(WHITE * np.clip(scaled, 0, 1)).astype(np.uint8)
     return levels

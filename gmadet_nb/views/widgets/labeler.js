@@ -1,0 +1,283 @@
+// The label grid. All state lives in Python; here is only what is on its way there.
+const LETTERS = { real: "R", bogus: "B", unsure: "?" };
+const KEYS = { r: "real", b: "bogus", u: "unsure", x: null };
+const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
+const PATIENCE = 5000; // ms without an answer after which the page says so
+
+function make(tag, name, parent, text) {
+  const element = document.createElement(tag);
+  element.className = name;
+  if (text !== undefined) element.textContent = text;
+  if (parent) parent.append(element);
+  return element;
+}
+
+function render({ model, el }) {
+  const view = Math.random().toString(36).slice(2);
+  let cursor = 0;
+  let seq = 0;
+  let queue = []; // acts not yet sent
+  let sent = []; // acts sent and not yet answered
+  let sentAt = 0;
+  let failed = new Map(); // candidate -> why its label was not saved
+  let note = "";
+  let url = null;
+
+  const root = make("div", "gnl", el);
+  root.tabIndex = 0;
+  root.setAttribute("aria-label", "Label grid");
+  // JupyterLab runs its shortcuts for keys typed in an output: this asks it not to.
+  root.dataset.lmSuppressShortcuts = "true";
+  const head = make("div", "gnl-head", root);
+  const previous = make("button", "gnl-button", head, "◀ p");
+  const where = make("span", "gnl-where", head);
+  const next = make("button", "gnl-button", head, "n ▶");
+  const counts = make("span", "gnl-counts", head);
+  const saved = make("span", "gnl-saved", head);
+  saved.setAttribute("role", "status");
+  const grid = make("div", "gnl-grid", root);
+  grid.setAttribute("role", "listbox");
+  const foot = make("div", "gnl-foot", root);
+  const large = make("div", "gnl-large", foot);
+  const largePicture = make("div", "gnl-picture", large);
+  const largeText = make("div", "gnl-large-text", foot);
+  const help = make("div", "gnl-help", root);
+  help.append(
+    "click: real ⇄ bogus · ", key("r"), " real ", key("b"), " bogus ", key("u"),
+    " unsure ", key("x"), " clear ", key("space"), " flip · ", key("←↑→↓"), " move · ",
+    key("n"), " ", key("p"), " pages · ", key("z"), " undo",
+  );
+  const hint = make("span", "gnl-hint", help, "click the grid to use the keys");
+
+  function key(name) {
+    return make("kbd", "gnl-key", null, name);
+  }
+
+  const state = () => model.get("page_state");
+  const tiles = () => state().tiles;
+  const unsaved = () => [...sent, ...queue];
+
+  // The label on screen: the last one on its way, else the one that is on disk.
+  function current(tile) {
+    const acts = unsaved().filter((act) => act.do === "label" && act.id === tile.id);
+    return acts.length ? acts[acts.length - 1].label : tile.label;
+  }
+
+  function place(picture, index) {
+    const columns = state().n_columns;
+    const rows = Math.max(1, Math.ceil(tiles().length / columns));
+    const share = (i, n) => (n > 1 ? (100 * i) / (n - 1) : 0);
+    picture.style.backgroundImage = url ? `url(${url})` : "none";
+    picture.style.backgroundSize = `${100 * columns}% ${100 * rows}%`;
+    picture.style.backgroundPosition =
+      `${share(index % columns, columns)}% ` +
+      `${share(Math.floor(index / columns), rows)}%`;
+  }
+
+  function rebuild() {
+    if (url) URL.revokeObjectURL(url);
+    const atlas = model.get("atlas");
+    url = atlas && atlas.byteLength
+      ? URL.createObjectURL(new Blob([atlas], { type: "image/png" }))
+      : null;
+    grid.style.gridTemplateColumns =
+      `repeat(${state().n_columns}, minmax(84px, 1fr))`;
+    grid.replaceChildren();
+    tiles().forEach((tile, index) => {
+      const box = make("div", "gnl-tile", grid);
+      box.dataset.index = index;
+      box.dataset.id = tile.id;
+      box.title = tile.id;
+      box.setAttribute("role", "option");
+      place(make("div", "gnl-picture", box), index);
+      make("span", "gnl-badge", box);
+      make("div", "gnl-caption", box, tile.caption);
+    });
+    if (!tiles().length) make("div", "gnl-empty", grid, "no candidates to label");
+    cursor = Math.min(cursor, Math.max(0, tiles().length - 1));
+    root.dataset.page = state().page;
+    paint();
+  }
+
+  function paint() {
+    const waiting = new Set(unsaved().map((act) => act.id));
+    tiles().forEach((tile, index) => {
+      const box = grid.children[index];
+      const label = current(tile);
+      const pending = waiting.has(tile.id);
+      const human = tile.human || pending;
+      const status = failed.has(tile.id) ? "failed" : pending ? "waiting" : "saved";
+      box.dataset.label = label || "";
+      box.dataset.origin = label ? (human ? "human" : "auto") : "";
+      box.dataset.status = status;
+      box.classList.toggle("gnl-cursor", index === cursor);
+      box.setAttribute("aria-selected", index === cursor);
+      box.setAttribute("aria-label", `${tile.id}, ${WORDS[label] || "no label"}, ${status}`);
+      box.querySelector(".gnl-badge").textContent =
+        (LETTERS[label] || "") + (status === "waiting" ? "…" : status === "failed" ? "!" : "");
+    });
+    paintHead();
+    paintLarge();
+  }
+
+  function paintHead() {
+    const { page, n_pages, counts: n, labeler } = state();
+    where.textContent = `page ${Math.min(page + 1, n_pages)} of ${n_pages}`;
+    counts.textContent =
+      `real ${n.real} · bogus ${n.bogus} · unsure ${n.unsure} · ` +
+      `unlabelled ${n.unlabeled} | ${n.human} by ${labeler}`;
+    const waiting = unsaved().filter((act) => act.do === "label").length;
+    const late = sent.length && Date.now() - sentAt > PATIENCE;
+    let text = note || "all saved";
+    if (waiting) text = `${waiting} not saved yet`;
+    if (late) text = `no answer from the kernel: ${waiting} not saved`;
+    if (failed.size) text = `${failed.size} NOT SAVED: ${[...failed.values()].pop()}`;
+    saved.textContent = text;
+    saved.dataset.status =
+      failed.size || late ? "failed" : waiting ? "waiting" : "saved";
+  }
+
+  function paintLarge() {
+    const tile = tiles()[cursor];
+    large.style.visibility = tile ? "visible" : "hidden";
+    if (!tile) return;
+    place(largePicture, cursor);
+    const label = current(tile);
+    largeText.replaceChildren();
+    make("div", "gnl-planes", largeText, "science | reference | difference");
+    make("b", "", largeText, tile.id);
+    make("div", "", largeText, tile.caption);
+    make("div", "", largeText, label
+      ? `${label}${grid.children[cursor].dataset.origin === "auto" ? " (automatic)" : ""}`
+      : "no label");
+  }
+
+  function push(act) {
+    note = "";
+    queue.push({ seq: ++seq, ...act });
+    pump();
+    paint();
+  }
+
+  // One message at a time: the kernel may answer a later one first (subshells).
+  function pump() {
+    if (sent.length || !queue.length) return;
+    sent = queue.splice(0, 200);
+    sentAt = Date.now();
+    model.send({ view, acts: sent });
+  }
+
+  function label(index, value) {
+    const tile = tiles()[index];
+    if (!tile) return;
+    failed.delete(tile.id);
+    push({ do: "label", id: tile.id, label: value });
+  }
+
+  function flip(index) {
+    const tile = tiles()[index];
+    if (tile) label(index, current(tile) === "real" ? "bogus" : "real");
+  }
+
+  function move(to) {
+    cursor = Math.max(0, Math.min(tiles().length - 1, to));
+    const box = grid.children[cursor];
+    if (box) box.scrollIntoView({ block: "nearest" });
+    paint();
+  }
+
+  function turn(step) {
+    const page = state().page + step;
+    if (page < 0 || page >= state().n_pages) {
+      note = step > 0 ? "this is the last page" : "this is the first page";
+      paint();
+    } else if (!unsaved().some((act) => act.do === "page")) {
+      cursor = 0;
+      push({ do: "page", page });
+    }
+  }
+
+  function onKey(event) {
+    // Nothing typed here may reach the notebook: there x cuts a cell, 0 0 restarts.
+    event.stopPropagation();
+    if (event.type !== "keydown" || event.ctrlKey || event.metaKey || event.altKey) return;
+    const columns = state().n_columns;
+    const moves = {
+      ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns,
+    };
+    const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (name in moves) move(cursor + moves[name]);
+    else if (name === "Home") move(0);
+    else if (name === "End") move(tiles().length - 1);
+    else if (name === "n" || name === "PageDown") turn(1);
+    else if (name === "p" || name === "PageUp") turn(-1);
+    else if (name === "z") push({ do: "undo" });
+    else if (name === " ") flip(cursor);
+    else if (name in KEYS) {
+      label(cursor, KEYS[name]);
+      if (name !== "x") move(cursor + 1);
+    } else return;
+    event.preventDefault();
+  }
+
+  function onAnswer(message) {
+    if (!message || !message.results) return;
+    if (message.view === view) {
+      const undone = sent.some((act) => act.do === "undo");
+      const labels = new Map(sent.map((act) => [act.seq, act]));
+      sent = [];
+      for (const result of message.results) {
+        const act = labels.get(result.seq);
+        if (!act) continue;
+        if (result.error) failed.set(act.id || act.do, result.error);
+        else failed.delete(act.id || act.do);
+        if (act.do !== "undo" || result.error) continue;
+        note = result.id ? `took back the label of ${result.id}` : "nothing to undo";
+      }
+      if (undone) {
+        const ids = message.results.map((result) => result.id).filter(Boolean);
+        const index = tiles().findIndex((tile) => tile.id === ids[ids.length - 1]);
+        if (index >= 0) cursor = index;
+      }
+      pump();
+    }
+    paint();
+  }
+
+  for (const type of ["keydown", "keyup", "keypress"]) root.addEventListener(type, onKey);
+  // The buttons must not take the focus away from the grid.
+  head.addEventListener("mousedown", (event) => event.preventDefault());
+  previous.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(-1); });
+  next.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(1); });
+  grid.addEventListener("click", (event) => {
+    root.focus({ preventScroll: true });
+    const box = event.target.closest(".gnl-tile");
+    if (!box) return;
+    cursor = Number(box.dataset.index);
+    flip(cursor);
+  });
+  root.addEventListener("focus", () => { hint.style.display = "none"; });
+  root.addEventListener("blur", () => { hint.style.display = ""; });
+
+  let page = null;
+  const onState = () => {
+    if (page !== state().page || grid.childElementCount !== Math.max(1, tiles().length)) {
+      page = state().page;
+      rebuild();
+    } else paint();
+  };
+  model.on("change:page_state", onState);
+  model.on("change:atlas", rebuild);
+  model.on("msg:custom", onAnswer);
+  const clock = setInterval(() => { if (sent.length) paintHead(); }, 1000);
+  onState();
+  return () => {
+    clearInterval(clock);
+    model.off("change:page_state", onState);
+    model.off("change:atlas", rebuild);
+    model.off("msg:custom", onAnswer);
+    if (url) URL.revokeObjectURL(url);
+  };
+}
+
+export default { render };

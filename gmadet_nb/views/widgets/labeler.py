@@ -1,0 +1,199 @@
+"""A grid of cutouts to label by click and by key, on top of a `LabelSession`."""
+
+import base64
+import io
+import logging
+import threading
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets as t
+from PIL import Image, ImageDraw
+
+from gmadet_nb.views.stretch import GAP, WHITE, stretch_triplets
+
+logger = logging.getLogger(__name__)
+
+_GAP_WIDTH = 2  # [pixel] between planes, and right of and below each triplet
+_NO_MEASUREMENT_RGB = (77, 66, 117)
+_LETTERS = {"real": "R", "bogus": "B", "unsure": "?"}
+
+
+class CutoutLabeler(anywidget.AnyWidget):
+    """A page of candidates as one picture; each act is recorded, then acknowledged.
+
+    The front end sends acts (not traits, which are throttled: of 48 fast clicks
+    two would arrive) and sends the next ones only after an answer, so that they
+    are recorded in the order in which they were made. A tile shows its label at
+    once, but as "not saved" until the answer says that it is on disk.
+
+    Messages to Python: ``{"view": str, "acts": [act, ...]}`` with an act
+    ``{"seq": int, "do": "label", "id": str, "label": str or None}``,
+    ``{"seq": int, "do": "undo"}`` or ``{"seq": int, "do": "page", "page": int}``.
+    The answer: ``{"view": str, "results": [{"seq", "id", "error"}, ...]}``.
+
+    Parameters
+    ----------
+    session : gmadet_nb.learning.labels.LabelSession
+        Order, pages and labels; it writes the log.
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Gives the pixels: ``store.read(candidate_ids)``.
+    n_columns : int
+        Candidates in a row.
+    captions : dict, optional
+        candidate_id -> one short line below its picture; it is also recorded
+        with the label as what the labeler saw.
+    """
+
+    _esm = Path(__file__).with_name("labeler.js")
+    _css = Path(__file__).with_name("labeler.css")
+
+    atlas = t.Bytes(b"").tag(sync=True)
+    page_state = t.Dict().tag(sync=True)
+
+    def __init__(self, session, store, *, n_columns=8, captions=None):
+        super().__init__()
+        self.session, self.n_columns = session, n_columns
+        self._store, self._captions = store, captions or {}
+        self._page = 0
+        # Messages may come in another thread than the one that runs the cells.
+        self._lock = threading.RLock()
+        self.on_msg(lambda _, content, buffers: self._receive(content))
+        self.turn_to(0)
+
+    def turn_to(self, page):
+        """Show a page, counted from 0; one beyond the ends gives the nearest."""
+        with self._lock:
+            self._page = int(np.clip(page, 0, max(self.session.n_pages - 1, 0)))
+            ids = self.session.page_ids(self._page)
+            atlas = draw_atlas(self._store.read(ids), n_columns=self.n_columns)
+            # One message for both: a page never has another page's picture.
+            with self.hold_sync():
+                self.atlas = picture_bytes(atlas)
+                self.page_state = self._describe(ids)
+
+    def act(self, act):
+        """Do one act of the front end and return the candidate concerned, or None."""
+        if act["do"] == "page":
+            self.turn_to(act["page"])
+            return None
+        if act["do"] == "undo":
+            return self._undo()
+        candidate_id = act["id"]
+        shown = {"page": self._page, "caption": self._captions.get(candidate_id, "")}
+        self.session.set_label(candidate_id, act["label"], shown)
+        return candidate_id
+
+    def _undo(self):
+        candidate_id = self.session.undo()
+        if candidate_id is not None:
+            page = self.session.ids.index(candidate_id) // self.session.page_size
+            if page != self._page:
+                self.turn_to(page)
+        return candidate_id
+
+    def _receive(self, content):
+        results = []
+        with self._lock:
+            for act in content.get("acts", []):
+                result = {"seq": act.get("seq"), "id": None, "error": ""}
+                try:
+                    result["id"] = self.act(act)
+                # Nobody sees the traceback of a callback: the page shows the error.
+                except Exception as error:
+                    logger.exception("A label was not saved.")
+                    result["error"] = f"{type(error).__name__}: {error}"
+                results.append(result)
+            self.page_state = self._describe(self.session.page_ids(self._page))
+            self.send({"view": content.get("view"), "results": results})
+
+    def _describe(self, ids):
+        tiles = [
+            {
+                "id": candidate_id,
+                "label": self.session.label_of(candidate_id),
+                "human": self.session.human_label_of(candidate_id) is not None,
+                "caption": self._captions.get(candidate_id, ""),
+            }
+            for candidate_id in ids
+        ]
+        return {
+            "page": self._page,
+            "n_pages": self.session.n_pages,
+            "n_columns": self.n_columns,
+            "labeler": self.session.log.labeler,
+            "counts": self.session.counts(),
+            "tiles": tiles,
+        }
+
+    def _repr_mimebundle_(self, **kwargs):
+        """Add a still picture, for where no widget can live (HTML, GitHub)."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        # anywidget gives (data, metadata), ipywidgets the data alone.
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        with self._lock:
+            still = base64.b64encode(self._draw_still()).decode()
+        return {**data, "image/png": still}, metadata
+
+    def _draw_still(self):
+        picture = Image.open(io.BytesIO(self.atlas)).convert("RGBA")
+        picture = picture.resize((2 * picture.width, 2 * picture.height), Image.NEAREST)
+        ground = Image.new("RGBA", picture.size, "white")
+        ground.alpha_composite(picture)
+        pen, tiles = ImageDraw.Draw(ground), self.page_state["tiles"]
+        n_rows = max(1, -(-len(tiles) // self.n_columns))
+        width, height = ground.width / self.n_columns, ground.height / n_rows
+        for index, tile in enumerate(tiles):
+            row, column = divmod(index, self.n_columns)
+            place = (column * width + 4, row * height + 2)
+            letter = _LETTERS.get(tile["label"], "")
+            pen.text(place, letter, fill="white", stroke_width=2, stroke_fill="black")
+        return _png(ground.convert("RGB"))
+
+
+def draw_atlas(pixels, *, n_columns):
+    """Lay cutouts out as one picture, each as science, reference, difference.
+
+    Parameters
+    ----------
+    pixels : (n, size, size, 3) array
+        Cutouts [adu], NaN where not measured.
+    n_columns : int
+        Candidates in a row.
+
+    Returns
+    -------
+    (n_rows * (size + 2), n_columns * (3 * size + 6)) uint8 array
+        Grey levels, `GAP` and `NO_MEASUREMENT`; row 0 is the top of the picture
+        and y of the sky grows upwards.
+    """
+    n, size = len(pixels), np.shape(pixels)[1]
+    n_rows = max(1, -(-n // n_columns))
+    height, step = size + _GAP_WIDTH, size + _GAP_WIDTH
+    atlas = np.full((n_rows * height, n_columns * 3 * step), GAP, dtype=np.uint8)
+    grey = stretch_triplets(pixels)[:, ::-1]
+    for index in range(n):
+        row, column = divmod(index, n_columns)
+        for plane in range(3):
+            left = (3 * column + plane) * step
+            top = row * height
+            atlas[top : top + size, left : left + size] = grey[index, ..., plane]
+    return atlas
+
+
+def picture_bytes(atlas):
+    """Return an atlas as a PNG: grey, gaps transparent, no measurement in violet."""
+    picture = Image.frombytes("P", atlas.shape[::-1], atlas.tobytes())
+    palette = [[round(255 * level / WHITE)] * 3 for level in range(WHITE + 1)]
+    palette += [(255, 255, 255), _NO_MEASUREMENT_RGB]
+    picture.putpalette([channel for color in palette for channel in color])
+    return _png(picture, transparency=GAP)
+
+
+def _png(picture, **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, "png", compress_level=1, **options)
+    return buffer.getvalue()

@@ -1,0 +1,347 @@
+import base64
+import io
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gmadet_nb.learning.labels import LabelLog, LabelSession
+from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
+from gmadet_nb.views.widgets.labeler import CutoutLabeler, draw_atlas, picture_bytes
+
+CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+IDS = [f"e1_c{i:05d}" for i in range(10)]
+
+
+class Store:
+    """Cutout number i has a source of 100 (i + 1) adu in its middle."""
+
+    def read(self, candidate_ids):
+        pixels = np.random.default_rng(0).normal(0, 5, (len(candidate_ids), 8, 8, 3))
+        for cutout, candidate_id in zip(pixels, candidate_ids, strict=True):
+            cutout[4, 4, [0, 2]] += 100 * (int(candidate_id[-5:]) + 1)
+        return pixels
+
+
+@pytest.fixture
+def make_labeler(tmp_path):
+    def make(ids=IDS, page_size=6, auto_labels=None):
+        log = LabelLog(tmp_path / "anna.jsonl")
+        session = LabelSession(
+            ids, log, page_size=page_size, auto_labels=auto_labels or {}
+        )
+        labeler = CutoutLabeler(
+            session, Store(), n_columns=3, captions={key: "S/N 7" for key in ids}
+        )
+        labeler.answers = []
+        labeler.send = labeler.answers.append
+        return labeler
+
+    return make
+
+
+def say(labeler, *acts):
+    numbered = [{"seq": i, **act} for i, act in enumerate(acts, 1)]
+    labeler._handle_custom_msg({"view": "v", "acts": numbered}, [])
+
+
+def lines_of(tmp_path):
+    text = (tmp_path / "anna.jsonl").read_text()
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def label(candidate_id, value):
+    return {"do": "label", "id": candidate_id, "label": value}
+
+
+def test_each_act_is_one_line_in_the_order_made(make_labeler, tmp_path):
+    labeler = make_labeler()
+    say(labeler, label(IDS[0], "real"), label(IDS[1], "bogus"), label(IDS[0], None))
+
+    lines = lines_of(tmp_path)
+    assert [(line["candidate_id"], line["label"]) for line in lines] == [
+        (IDS[0], "real"),
+        (IDS[1], "bogus"),
+        (IDS[0], None),
+    ]
+    assert lines[0]["shown"] == {"page": 0, "caption": "S/N 7"}
+    assert labeler.answers == [
+        {
+            "view": "v",
+            "results": [
+                {"seq": 1, "id": IDS[0], "error": ""},
+                {"seq": 2, "id": IDS[1], "error": ""},
+                {"seq": 3, "id": IDS[0], "error": ""},
+            ],
+        }
+    ]
+    assert [tile["label"] for tile in labeler.page_state["tiles"][:2]] == [
+        None,
+        "bogus",
+    ]
+    assert labeler.page_state["counts"]["bogus"] == 1
+
+
+def test_undo_goes_back_to_the_page_of_the_label(make_labeler):
+    labeler = make_labeler()
+    say(labeler, label(IDS[2], "real"), {"do": "page", "page": 1}, {"do": "undo"})
+    assert labeler.page_state["page"] == 0
+    assert labeler.page_state["tiles"][2]["label"] is None
+    say(labeler, {"do": "undo"})
+    assert labeler.answers[-1]["results"][0] == {"seq": 1, "id": None, "error": ""}
+
+
+def test_a_page_turn_changes_picture_and_tiles_together(make_labeler):
+    labeler = make_labeler()
+    first = labeler.atlas
+    say(labeler, {"do": "page", "page": 1})
+    assert [tile["id"] for tile in labeler.page_state["tiles"]] == IDS[6:]
+    assert labeler.atlas != first
+    say(labeler, {"do": "page", "page": 99})
+    assert labeler.page_state["page"] == 1
+
+
+def test_a_label_that_cannot_be_saved_comes_back_as_an_error(
+    make_labeler, monkeypatch, caplog
+):
+    labeler = make_labeler()
+
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(labeler.session.log, "record", full)
+    say(labeler, label(IDS[0], "real"))
+    assert "No space left" in labeler.answers[-1]["results"][0]["error"]
+    assert labeler.page_state["tiles"][0]["label"] is None
+    say(labeler, label("nobody", "real"))
+    assert "not in this session" in labeler.answers[-1]["results"][0]["error"]
+
+
+def test_automatic_labels_show_as_such_and_a_flip_overrules_them(make_labeler):
+    labeler = make_labeler(auto_labels={IDS[0]: "real"})
+    tiles = {tile["id"]: tile for tile in labeler.page_state["tiles"]}
+    assert not any(tile["human"] for tile in tiles.values())
+    labeler.turn_to(1)
+    last = labeler.page_state["tiles"][-1]
+    assert (last["id"], last["label"], last["human"]) == (IDS[0], "real", False)
+
+
+def test_labels_from_several_threads_are_all_recorded(make_labeler, tmp_path):
+    labeler = make_labeler()
+    threads = [
+        threading.Thread(target=say, args=(labeler, label(key, "bogus"))) for key in IDS
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(line["candidate_id"] for line in lines_of(tmp_path)) == IDS
+    assert labeler.page_state["counts"]["bogus"] == len(IDS)
+
+
+def test_atlas_holds_each_plane_at_its_place_with_y_upwards():
+    pixels = np.zeros((3, 4, 4, 3))
+    pixels[2, 0, 1, 2] = 50.0  # third cutout, difference: y 0, x 1
+    pixels[1, 3, 3, 0] = np.nan  # second cutout, science: y 3, x 3
+    atlas = draw_atlas(pixels, n_columns=2)
+
+    assert atlas.shape == (2 * 6, 2 * 18)
+    assert atlas[6 + 3, 2 * 6 + 1] == WHITE
+    assert atlas[0, 18 + 3] == NO_MEASUREMENT
+    assert (atlas[:, 4:6] == GAP).all()
+    assert (atlas[6:, 18:] == GAP).all()
+
+
+def test_picture_is_a_png_with_transparent_gaps():
+    picture = Image.open(
+        io.BytesIO(picture_bytes(np.array([[0, WHITE], [GAP, NO_MEASUREMENT]], "u1")))
+    ).convert("RGBA")
+    assert picture.getpixel((0, 0)) == (0, 0, 0, 255)
+    assert picture.getpixel((1, 0)) == (255, 255, 255, 255)
+    assert picture.getpixel((0, 1))[3] == 0
+    assert picture.getpixel((1, 1)) == (77, 66, 117, 255)
+
+
+def test_display_carries_a_still_picture(make_labeler):
+    data, _ = make_labeler()._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    still = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
+    # 3 columns of 3 planes of 8 + 2 pixels, 2 rows, twice the size.
+    assert still.size == (2 * 90, 2 * 20)
+
+
+def test_no_candidates_make_an_empty_page(make_labeler):
+    class Empty:
+        def read(self, candidate_ids):
+            return np.empty((0, 8, 8, 3))
+
+    labeler = CutoutLabeler(make_labeler(ids=[]).session, Empty(), n_columns=3)
+    assert labeler.page_state["tiles"] == []
+    assert labeler.page_state["n_pages"] == 0
+
+
+# The front end in a bare page: a model of ten lines in place of Jupyter's.
+MOCK = """async ([source, css, state, png]) => {
+  const url = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
+  const module = await import(url);
+  const style = document.createElement('style');
+  style.textContent = css;
+  document.head.append(style);
+  const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
+  const held = {page_state: state, atlas: new DataView(bytes.buffer)};
+  const calls = {};
+  window.sent = [];
+  window.escaped = [];
+  window.model = {
+    get: (name) => held[name],
+    set: (name, value) => {
+      held[name] = value;
+      (calls['change:' + name] || []).forEach((call) => call());
+    },
+    on: (name, call) => { (calls[name] = calls[name] || []).push(call); },
+    off: () => {},
+    send: (message) => window.sent.push(message),
+    answer: (message) => (calls['msg:custom'] || []).forEach((call) => call(message)),
+  };
+  document.addEventListener('keydown', (event) => window.escaped.push(event.key));
+  const el = document.createElement('div');
+  document.body.append(el);
+  module.default.render({model: window.model, el});
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=str(CHROMIUM), headless=True, args=CHROMIUM_FLAGS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, make_labeler):
+    labeler = make_labeler(auto_labels={IDS[0]: "real"})
+    page = browser.new_page(viewport={"width": 900, "height": 500})
+    page.set_content("<html><body></body></html>")
+    source = Path("gmadet_nb/views/widgets")
+    source = Path(__file__).parents[1] / source
+    page.evaluate(
+        MOCK,
+        [
+            (source / "labeler.js").read_text(),
+            (source / "labeler.css").read_text(),
+            labeler.page_state,
+            base64.b64encode(labeler.atlas).decode(),
+        ],
+    )
+    page.labeler = labeler
+    yield page
+    page.close()
+
+
+def answer(page):
+    """Let Python answer what the page has sent since the last answer."""
+    labeler = page.labeler
+    for message in page.evaluate("() => window.sent.splice(0)"):
+        labeler._handle_custom_msg(message, [])
+        png = base64.b64encode(labeler.atlas).decode()
+        page.evaluate(
+            """([state, png, answer]) => {
+              const bytes = Uint8Array.from(atob(png), (c) => c.charCodeAt(0));
+              window.model.set('atlas', new DataView(bytes.buffer));
+              window.model.set('page_state', state);
+              window.model.answer(answer);
+            }""",
+            [labeler.page_state, png, labeler.answers[-1]],
+        )
+
+
+def test_clicks_faster_than_the_kernel_arrive_in_order(page, tmp_path):
+    tiles = page.locator(".gnl-tile")
+    for index in (0, 0, 1, 0):
+        tiles.nth(index).click()
+    # Only the first has been sent: the rest wait for its answer.
+    assert page.evaluate("() => window.sent.length") == 1
+    assert tiles.nth(0).get_attribute("data-label") == "real"
+    assert tiles.nth(0).get_attribute("data-status") == "waiting"
+    assert "4 not saved yet" in page.locator(".gnl-saved").inner_text()
+
+    answer(page)
+    answer(page)
+    assert [(line["candidate_id"], line["label"]) for line in lines_of(tmp_path)] == [
+        (IDS[1], "real"),
+        (IDS[1], "bogus"),
+        (IDS[2], "real"),
+        (IDS[1], "real"),
+    ]
+    assert tiles.nth(0).get_attribute("data-status") == "saved"
+    assert page.locator(".gnl-saved").inner_text() == "all saved"
+
+
+def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):
+    page.locator(".gnl").focus()
+    page.evaluate("() => { window.escaped = []; }")
+    for key in ["r", "b", "ArrowRight", "u", "ArrowUp", "x", " ", "0", "0", "d", "d"]:
+        page.keyboard.press(key)
+        answer(page)
+    labels = page.labeler.session.log.labels()
+    assert labels == {IDS[1]: "real", IDS[2]: "real", IDS[4]: "unsure"}
+    assert page.evaluate("() => window.escaped") == []
+
+    page.keyboard.press("n")
+    answer(page)
+    assert page.locator(".gnl-tile").count() == 4
+    assert page.locator(".gnl").get_attribute("data-page") == "1"
+    page.keyboard.press("z")
+    answer(page)
+    assert page.locator(".gnl").get_attribute("data-page") == "0"
+    assert "took back" in page.locator(".gnl-saved").inner_text()
+    assert page.labeler.session.log.labels() == {IDS[1]: "real", IDS[4]: "unsure"}
+
+
+def test_a_label_that_failed_is_shown_red_and_not_as_saved(page, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(page.labeler.session.log, "record", full)
+    tile = page.locator(".gnl-tile").first
+    tile.click()
+    answer(page)
+    assert tile.get_attribute("data-status") == "failed"
+    assert tile.get_attribute("data-label") == ""
+    status = page.locator(".gnl-saved")
+    assert "1 NOT SAVED" in status.inner_text()
+    assert status.get_attribute("data-status") == "failed"
+
+
+def test_labels_are_told_apart_by_letter_and_line_too(page):
+    page.locator(".gnl").focus()
+    for key in "rbu":
+        page.keyboard.press(key)
+        answer(page)
+    styles = [
+        page.locator(".gnl-tile")
+        .nth(index)
+        .evaluate(
+            "tile => [getComputedStyle(tile).borderTopStyle, tile.innerText.trim()[0]]"
+        )
+        for index in range(3)
+    ]
+    assert styles == [["solid", "R"], ["dashed", "B"], ["dotted", "?"]]
