@@ -1,0 +1,322 @@
+"""How good a classifier or a search is: numbers only, each with its interval."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from astropy.table import Table, join
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning.completeness import (
+    Fit50,
+    binomial_interval,
+    completeness,
+    finite_pairs,
+    fit_m50,
+    rate,
+)
+
+__all__ = [
+    "Fit50",
+    "Threshold",
+    "auc",
+    "binomial_interval",
+    "brier",
+    "choose_threshold",
+    "completeness",
+    "fit_m50",
+    "metrics",
+    "rate",
+    "rates_at",
+    "reliability",
+    "roc",
+    "suspects",
+    "with_scores",
+]
+
+PARTS = ("calibration", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """A threshold on the score, and what it was chosen from.
+
+    Attributes
+    ----------
+    value : float
+        A candidate is kept if its score is this or more.
+    target_fpr : float
+        False-positive rate wanted.
+    n_bogus, n_above : int
+        Bogus candidates it was chosen from, and how many of them it keeps.
+    low, high : float
+        95 % interval of the false-positive rate at the threshold.
+    enough : bool
+        False where there are too few bogus to show that the rate is met.
+    how : str
+        All this in words.
+    """
+
+    value: float
+    target_fpr: float
+    n_bogus: int
+    n_above: int
+    low: float
+    high: float
+    enough: bool
+    how: str
+
+
+def roc(is_real, scores):
+    """Return the whole ROC curve, one point for each different score.
+
+    Parameters
+    ----------
+    is_real : (n,) bool array
+        The labels.
+    scores : (n,) array
+        P(real); rows of NaN are left out.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``threshold`` (falling, from infinity), ``fpr``, ``tpr`` from (0, 0) to
+        (1, 1); NaN for a class that is missing.
+    """
+    scores, real = finite_pairs(scores, is_real)
+    order = np.argsort(-scores, kind="stable")
+    scores, real = scores[order], real[order]
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    if not len(scores):
+        last = np.empty(0, int)
+    n_real, n_bogus = real.sum(), (1 - real).sum()
+    above_real, above_bogus = np.cumsum(real)[last], np.cumsum(1 - real)[last]
+    nan = np.full(len(last), np.nan)
+    tpr = above_real / n_real if n_real else nan
+    fpr = above_bogus / n_bogus if n_bogus else nan
+    columns = [
+        np.append(np.inf, scores[last]),
+        np.append(0.0, fpr),
+        np.append(0.0, tpr),
+    ]
+    return Table(columns, names=("threshold", "fpr", "tpr"))
+
+
+def auc(is_real, scores):
+    """Return the area under the ROC curve; NaN if a class is missing."""
+    curve = roc(is_real, scores)
+    return float(np.trapezoid(curve["tpr"], curve["fpr"]))
+
+
+def choose_threshold(scores_bogus, target_fpr):
+    """Choose the lowest threshold that keeps no more bogus than wanted.
+
+    Of n bogus at most floor(target_fpr * n) may score at or above it. It stands
+    halfway between the lowest score kept and the highest refused.
+
+    Parameters
+    ----------
+    scores_bogus : (n,) array
+        Scores of bogus candidates that training has not seen; NaN left out.
+    target_fpr : float
+        Wanted false-positive rate, between 0 and 1.
+
+    Returns
+    -------
+    Threshold
+
+    Raises
+    ------
+    BadInputError
+        If there is no bogus candidate at all.
+    """
+    if not 0 < target_fpr < 1:
+        raise BadParameterError(f"target_fpr must be in (0, 1), got {target_fpr}.")
+    scores = np.asarray(scores_bogus, float)
+    scores = np.sort(scores[np.isfinite(scores)])[::-1]
+    n = len(scores)
+    if n == 0:
+        raise BadInputError(
+            "A threshold must be chosen from bogus candidates, got none. Label some in "
+            "06_label or set label_unmatched_as_bogus in 04_cutouts."
+        )
+    n_allowed = int(np.floor(target_fpr * n))
+    refused = scores[n_allowed]
+    kept = scores[:n_allowed][scores[:n_allowed] > refused]
+    value = (kept[-1] + refused) / 2 if len(kept) else (1.0 + refused) / 2
+    value = float(value if value > refused else np.nextafter(refused, np.inf))
+    n_above = int((scores >= value).sum())
+    low, high = binomial_interval(n_above, n)
+    # With none above, the 95 % one-sided bound on the rate is 3 / n.
+    n_needed = int(np.ceil(3 / target_fpr))
+    how = (
+        f"at most {target_fpr:.2%} of {n} bogus candidates at or above it: {n_above}, "
+        f"so that the rate is between {low:.2%} and {high:.2%} (95 %)"
+    )
+    if n < n_needed:
+        how += (
+            f"; {n_needed} bogus or more are needed to show such a rate, and about "
+            f"{10 * n_needed // 3} before the threshold is steady"
+        )
+    return Threshold(
+        value=value,
+        target_fpr=float(target_fpr),
+        n_bogus=n,
+        n_above=n_above,
+        low=low,
+        high=high,
+        enough=n >= n_needed,
+        how=how,
+    )
+
+
+def rates_at(is_real, scores, threshold):
+    """Return TPR and FPR at a threshold, each with its interval.
+
+    A score of NaN (nothing to look at in the cutout) is below any threshold.
+
+    Returns
+    -------
+    dict
+        ``tpr`` and ``fpr``, each as `rate` gives it.
+    """
+    real = np.asarray(is_real, bool)
+    kept = np.asarray(scores, float) >= threshold
+    return {
+        "tpr": rate((kept & real).sum(), real.sum()),
+        "fpr": rate((kept & ~real).sum(), (~real).sum()),
+    }
+
+
+def reliability(is_real, scores, *, n_bins=10):
+    """Compare scores with the share of real candidates, in bins of score.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row a bin of equal width: ``bin_low``, ``bin_high``, ``n``,
+        ``mean_score``, ``real_fraction`` (NaN in an empty one), ``low``,
+        ``high`` (95 %).
+    """
+    scores, real = finite_pairs(scores, is_real)
+    edges = np.linspace(0, 1, n_bins + 1)
+    which = np.clip(np.digitize(scores, edges) - 1, 0, n_bins - 1)
+    n = np.bincount(which, minlength=n_bins)
+    k = np.bincount(which, real, minlength=n_bins).astype(int)
+    total = np.bincount(which, scores, minlength=n_bins)
+    some = np.where(n > 0, n, np.nan)
+    low, high = binomial_interval(k, n)
+    columns = [edges[:-1], edges[1:], n, total / some, k / some, low, high]
+    names = ["bin_low", "bin_high", "n", "mean_score", "real_fraction", "low", "high"]
+    return Table(columns, names=names)
+
+
+def brier(is_real, scores):
+    """Return the mean squared distance of score and label; NaN for no rows."""
+    scores, real = finite_pairs(scores, is_real)
+    return float(np.mean((scores - real) ** 2)) if len(scores) else np.nan
+
+
+def suspects(split, scores):
+    """Rank labelled candidates by how much the model doubts their label.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        ``candidate_id``, ``label``, ``label_origin``.
+    scores : astropy.table.Table
+        ``candidate_id``, ``score``.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``candidate_id``, ``label``, ``label_origin``, ``score``, ``doubt``
+        (|label - score|, 0 to 1), ``rank`` (from 1, most doubted first).
+        Candidates without a score are not in it.
+    """
+    table = with_scores(split, scores)["candidate_id", "label", "label_origin", "score"]
+    table = table[np.isfinite(table["score"])]
+    table["doubt"] = np.abs((table["label"] == "real") - table["score"])
+    table = table[np.argsort(-np.asarray(table["doubt"]), kind="stable")]
+    table["rank"] = np.arange(1, len(table) + 1)
+    return table
+
+
+def with_scores(split, scores):
+    """Return the rows of ``split`` in their order with ``score``; NaN where none."""
+    known = dict(zip(scores["candidate_id"], scores["score"], strict=True))
+    table = split.copy()
+    table["score"] = np.array(
+        [known.get(key, np.nan) for key in table["candidate_id"]], float
+    )
+    return table
+
+
+def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=()):
+    """Say how good the scores are on the candidates that training has not seen.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        ``candidate_id``, ``label``, ``part``, ``place_in_training``, ``used``.
+    scores : astropy.table.Table
+        ``candidate_id``, ``score``.
+    threshold : float
+        On the score.
+    candidates : astropy.table.Table, optional
+        With ``snr`` and ``mag`` for the bins.
+    snr_bins, mag_bins : sequences of float
+        Edges, rising.
+
+    Returns
+    -------
+    dict
+        part ("calibration", "test") -> selection -> figures. "headline" leaves
+        out candidates whose place on the sky or on the detector training has
+        seen, "all" has them. Figures: n_real, n_bogus, n_unscored, tpr and fpr
+        (each with value, low, high, k, n), auc, brier, by_snr and by_mag (lists
+        with low, high, tpr, fpr).
+    """
+    table = with_scores(split[np.asarray(split["used"], bool)], scores)
+    columns = {"snr": snr_bins, "mag": mag_bins}
+    if candidates is not None:
+        wanted = candidates["candidate_id", *columns]
+        table = join(table, wanted, keys="candidate_id", join_type="left")
+    report = {}
+    for part in PARTS:
+        rows = table[table["part"] == part]
+        place = np.asarray(rows["place_in_training"], bool)
+        chosen = {"headline": rows[~place], "all": rows}
+        report[part] = {}
+        for selection, some in chosen.items():
+            figures = _figures(some, threshold)
+            for name, edges in columns.items():
+                if candidates is not None and len(edges) > 1:
+                    figures[f"by_{name}"] = _in_bins(some, name, edges, threshold)
+            report[part][selection] = figures
+    return report
+
+
+def _figures(rows, threshold):
+    """Return the figures of one selection of rows."""
+    real, scores = np.asarray(rows["label"]) == "real", np.asarray(rows["score"])
+    return {
+        "n_real": int(real.sum()),
+        "n_bogus": int((~real).sum()),
+        "n_unscored": int((~np.isfinite(scores)).sum()),
+        **rates_at(real, scores, threshold),
+        "auc": auc(real, scores),
+        "brier": brier(real, scores),
+    }
+
+
+def _in_bins(rows, name, edges, threshold):
+    """Return TPR and FPR in bins of a column."""
+    values = np.ma.filled(np.ma.asarray(rows[name], float), np.nan)
+    result = []
+    for low, high in pairwise(edges):
+        some = rows[(values >= low) & (values < high)]
+        real = np.asarray(some["label"]) == "real"
+        found = rates_at(real, np.asarray(some["score"]), threshold)
+        result.append({"low": low, "high": high, **found})
+    return result
