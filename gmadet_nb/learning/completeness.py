@@ -72,7 +72,7 @@ def binomial_interval(k, n, *, confidence=0.95):
 def rate(k, n):
     """Return a fraction with its interval as a dict: value, low, high, k, n."""
     low, high = binomial_interval(k, n)
-    value = k / n if n else np.nan
+    value = float(k / n) if n else np.nan
     return {"value": value, "low": low, "high": high, "k": int(k), "n": int(n)}
 
 

@@ -1,0 +1,147 @@
+"""From labels to a data set: which candidates train, and as what."""
+
+import numpy as np
+from astropy.table import Table
+
+from gmadet_nb.errors import BadInputError
+
+PARTS = ("training", "validation", "calibration", "test")
+
+
+def gather_labels(crossmatch, human_labels):
+    """Collect the label of every candidate that can train.
+
+    What a person says counts before what the injection says. Out of the data
+    set stay: candidates without a label, "unsure", "ambiguous" and "recurrent"
+    ones, and those that the crossmatch names with two different labels.
+
+    Parameters
+    ----------
+    crossmatch : astropy.table.Table
+        ``candidate_id`` ("" for a source not found), ``exposure_id``,
+        ``auto_label``, ``auto_origin``.
+    human_labels : astropy.table.Table
+        ``candidate_id``, ``label``, ``labeler``: one row a candidate, as
+        `gmadet_nb.learning.labels.read_labels` gives it.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``candidate_id``, ``exposure_id``, ``label`` ("real" or "bogus"),
+        ``label_origin`` ("injected", "unmatched" or "human:<labeler>"), in the
+        order of the crossmatch.
+    """
+    said = {
+        key: (label, f"human:{who}")
+        for key, label, who in human_labels[
+            "candidate_id", "label", "labeler"
+        ].iterrows()
+    }
+    automatic, exposure = {}, {}
+    columns = ("candidate_id", "exposure_id", "auto_label", "auto_origin")
+    for key, exposure_id, label, origin in crossmatch[columns].iterrows():
+        if key:
+            automatic.setdefault(str(key), set()).add((str(label), str(origin)))
+            exposure[str(key)] = str(exposure_id)
+    rows = []
+    for key, found in automatic.items():
+        label, origin = next(iter(found)) if len(found) == 1 else ("", "")
+        label, origin = said.get(key, (label, origin))
+        if label in ("real", "bogus"):
+            rows.append((key, exposure[key], str(label), str(origin)))
+    names = ("candidate_id", "exposure_id", "label", "label_origin")
+    return Table(rows=rows or None, names=names, dtype=(str,) * 4)
+
+
+def check_trainable(split, *, target_fpr=0.01, min_each=10):
+    """Raise if the split cannot train; return in words what it is too small for.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        From `gmadet_nb.learning.splitting.split_by_exposure`.
+    target_fpr : float
+        False-positive rate that the threshold will be chosen for.
+    min_each : int
+        Least number of real and of bogus candidates to train on.
+
+    Returns
+    -------
+    list of str
+        One sentence a shortage; empty if there is none.
+
+    Raises
+    ------
+    BadInputError
+        If the training part has too few of a class.
+    """
+    counts = {row["part"]: row for row in count_parts(split)}
+    for kind in ("real", "bogus"):
+        n = counts["training"][f"n_{kind}"]
+        if n < min_each:
+            raise BadInputError(
+                f"The training part must have {min_each} {kind} candidates or more, "
+                f"got {n}. Inject more in 02_simulate (real), label more in 06_label "
+                "or set label_unmatched_as_bogus in 04_cutouts (bogus)."
+            )
+    words, n_needed = [], int(np.ceil(3 / target_fpr))
+    for part in ("validation", "calibration", "test"):
+        n_real, n_bogus = (int(counts[part][f"n_{k}"]) for k in ("real", "bogus"))
+        if not n_real or not n_bogus:
+            words.append(f"The {part} part has {n_real} real and {n_bogus} bogus.")
+        elif part != "validation" and n_bogus < n_needed:
+            words.append(
+                f"The {part} part has {n_bogus} bogus; to show a false-positive rate "
+                f"of {target_fpr:.1%} takes {n_needed} or more."
+            )
+    return words
+
+
+def count_parts(split):
+    """Count the candidates of each part, used and left out.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row a part: ``part``, ``n_exposures``, ``n_real``, ``n_bogus`` (used
+        ones), ``n_place_in_training``, ``n_left_out``.
+    """
+    rows = []
+    for part in PARTS:
+        here = split[split["part"] == part]
+        used = here[np.asarray(here["used"], bool)]
+        rows.append(
+            (
+                part,
+                len(set(used["exposure_id"])),
+                int((used["label"] == "real").sum()),
+                int((used["label"] == "bogus").sum()),
+                int(np.sum(used["place_in_training"])),
+                len(here) - len(used),
+            )
+        )
+    names = ["part", "n_exposures", "n_real", "n_bogus"]
+    return Table(rows=rows, names=[*names, "n_place_in_training", "n_left_out"])
+
+
+def augment(pixels, *, rng):
+    """Turn and mirror each cutout at random: 8 equally likely views.
+
+    Parameters
+    ----------
+    pixels : (n, size, size, planes) array
+        Cutouts; not changed.
+    rng : numpy.random.Generator
+        Draws one view for each.
+
+    Returns
+    -------
+    (n, size, size, planes) array
+        The same values at other places: noise and fluxes stay as they are.
+    """
+    view = rng.integers(8, size=len(pixels))
+    turned = np.empty_like(pixels)
+    for i in range(8):
+        some = np.rot90(pixels[view == i], k=i % 4, axes=(1, 2))
+        turned[view == i] = some[:, :, ::-1] if i >= 4 else some
+    return turned

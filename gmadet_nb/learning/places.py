@@ -1,0 +1,112 @@
+"""Places of candidates, on the sky and on the detector, and which are the same."""
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import KDTree
+
+from gmadet_nb.errors import BadInputError
+
+FAR = 1.0e8  # [pixel] farther off than any place on the sky
+
+
+def detector_places(table):
+    """Return x and y as an (n, 2) array [pixel]."""
+    places = np.stack([_plain(table["x"]), _plain(table["y"])], axis=1)
+    if not np.isfinite(places).all():
+        raise BadInputError("Every candidate must have a finite x and y.")
+    return places
+
+
+def sky_places(table, *, pixel_scale):
+    """Return places on the sky in units of pixels, as an (n, 2) array.
+
+    Right ascension and declination on a plane that touches the sky near their
+    middle. Candidates without them get x and y instead, moved so far off that
+    they meet only their like.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        ``ra``, ``dec`` [deg], ``x``, ``y`` [pixel].
+    pixel_scale : float
+        [arcsec/pixel]
+    """
+    ra, dec = np.radians(_plain(table["ra"])), np.radians(_plain(table["dec"]))
+    known = np.isfinite(ra) & np.isfinite(dec)
+    places = detector_places(table)
+    if not known.any():
+        return places
+    if not pixel_scale > 0:
+        raise BadInputError(
+            f"pixel_scale must be > 0 arcsec/pixel, got {pixel_scale}. Set it in the "
+            "telescope file."
+        )
+    ra, dec = ra[known], dec[known]
+    vector = np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)])
+    middle = vector.mean(axis=1)
+    middle /= np.linalg.norm(middle)
+    ra_middle = np.arctan2(middle[1], middle[0])
+    east = np.array([-np.sin(ra_middle), np.cos(ra_middle), 0.0])
+    north = np.cross(middle, east)
+    # Equal-area (Lambert), which holds for fields far from each other too.
+    scale = np.sqrt(2 / np.maximum(1 + middle @ vector, 1e-6))
+    plane = np.stack([east @ vector * scale, north @ vector * scale], axis=1)
+    places[~known] += FAR
+    places[known] = np.degrees(plane) * 3600 / pixel_scale
+    return places
+
+
+def seen_places(places, others, *, radius, square=False):
+    """Say of each place whether one of the others is within a radius.
+
+    Parameters
+    ----------
+    places, others : (n, 2), (m, 2) arrays
+        [pixel]
+    radius : float or (n,) array
+        [pixel]
+    square : bool
+        The larger of the distances in x and y counts, not the true distance.
+
+    Returns
+    -------
+    (n,) bool array
+    """
+    if not len(places) or not len(others):
+        return np.zeros(len(places), bool)
+    distance = KDTree(others).query(places, p=np.inf if square else 2)[0]
+    return distance <= radius
+
+
+def linked_groups(places, cells, *, radius):
+    """Join cells' members so that places within a radius are in one group.
+
+    Parameters
+    ----------
+    places : (n, 2) array
+        [pixel]
+    cells : (n,) int array
+        The cell that each place is in.
+    radius : (n,) array
+        [pixel]; the median counts.
+
+    Returns
+    -------
+    (n,) int array
+        The group of each place: its cell, but places that are linked across
+        the border of a cell are all in the cell of the first of them.
+    """
+    n = len(places)
+    if n == 0:
+        return np.zeros(0, int)
+    pairs = KDTree(places).query_pairs(float(np.median(radius)), output_type="ndarray")
+    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
+    label = connected_components(links, directed=False)[1]
+    first = np.unique(label, return_index=True)[1]
+    return np.unique(cells[first][label], return_inverse=True)[1]
+
+
+def _plain(column):
+    """Return a column as floats without unit, NaN where masked."""
+    return np.ma.filled(np.ma.asarray(column, float), np.nan)

@@ -1,0 +1,295 @@
+"""The leak-safe split: who trains, who chooses the threshold, who judges."""
+
+import numpy as np
+from astropy.table import join
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning.places import (
+    FAR,
+    detector_places,
+    linked_groups,
+    seen_places,
+    sky_places,
+)
+
+N_DRAWS = 300  # random assignments tried for the best balanced one
+CELL_PIXELS = 64.0  # side of a sky cell of the validation part
+MIN_EXPOSURES = 3  # with fewer, exposures are cut into cells
+
+
+def split_by_exposure(
+    labels,
+    candidates,
+    *,
+    calibration_fraction,
+    test_fraction,
+    validation_fraction,
+    bogus_fraction,
+    margin,
+    pixel_scale,
+    rng,
+):
+    """Divide the labelled candidates so that no part can leak into another.
+
+    Whole exposures go to training, calibration or test; of many random
+    assignments the one is taken whose shares of real and of bogus candidates
+    come nearest to those wanted. With fewer than three exposures the sky is
+    cut into cells instead, and candidates of calibration and test nearer than
+    ``margin`` to one of another part are left out. The validation part is
+    taken from training by sky cell, so that no place is in both. Only training
+    and validation are thinned.
+
+    Parameters
+    ----------
+    labels : astropy.table.Table
+        From `gather_labels`.
+    candidates : astropy.table.Table
+        ``candidate_id``, ``x``, ``y``, ``psf_fwhm`` [pixel], ``ra``, ``dec``
+        [deg].
+    calibration_fraction, test_fraction : float
+        Shares of all candidates; 0 leaves the part empty.
+    validation_fraction : float
+        Share of the training part that only decides when to stop.
+    bogus_fraction : float
+        Share of bogus wanted in the training part, 0 keeps all. Bogus are left
+        out at random until it is reached; real ones never are.
+    margin : float
+        Side of a cutout [pixel]: nearer ones share pixels.
+    pixel_scale : float
+        [arcsec/pixel]
+    rng : numpy.random.Generator
+        Draws the assignment and the thinning.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``candidate_id``, ``exposure_id``, ``label``, ``label_origin``, ``part``,
+        ``place_in_training`` (calibration and test: within one FWHM, on the sky
+        or on the detector, of a training or validation candidate) and ``used``.
+        ``meta["unit"]``: "exposure" or "cell".
+    """
+    _check_fractions(
+        calibration_fraction=calibration_fraction,
+        test_fraction=test_fraction,
+        held_out=calibration_fraction + test_fraction,
+        validation_fraction=validation_fraction,
+        bogus_fraction=bogus_fraction,
+    )
+    if not len(labels):
+        raise BadInputError(
+            "A data set needs labelled candidates, got none. Inject sources in "
+            "02_simulate, label candidates in 06_label, or set "
+            "label_unmatched_as_bogus in 04_cutouts."
+        )
+    table = _with_places(labels, candidates)
+    fwhm = _fwhm(table)
+    is_real = np.asarray(table["label"] == "real")
+    sky = sky_places(table, pixel_scale=pixel_scale)
+    exposures, exposure = np.unique(table["exposure_id"], return_inverse=True)
+    unit = "exposure" if len(exposures) >= MIN_EXPOSURES else "cell"
+    if unit == "cell":
+        if sky.max() > FAR / 2:  # one exposure without coordinates, one with
+            sky = detector_places(table)
+        exposure = _cells(sky, _cell_side(sky, margin))
+    wanted = {"calibration": calibration_fraction, "test": test_fraction}
+    part = _assign(exposure, is_real, wanted, rng=rng)
+    used = np.ones(len(table), bool)
+    if unit == "cell":
+        # The sky may be turned against the detector: the diagonal is safe, and a
+        # pixel more for the rounding of positions.
+        used &= ~_near_other_part(sky, part, margin=np.sqrt(2) * (margin + 1))
+    training = part == "training"
+    inside = _assign(
+        linked_groups(
+            sky[training],
+            _cells(sky[training], CELL_PIXELS),
+            radius=fwhm[training],
+        ),
+        is_real[training],
+        {"validation": validation_fraction},
+        rng=rng,
+    )
+    part[training] = inside
+    for name in ("training", "validation"):
+        used[_thinned(part == name, is_real, bogus_fraction, rng=rng)] = False
+    split = table["candidate_id", "exposure_id", "label", "label_origin"]
+    split["part"] = part
+    trained = used & np.isin(part, ("training", "validation"))
+    judged = ~np.isin(part, ("training", "validation"))
+    split["place_in_training"] = judged & (
+        seen_places(sky, sky[trained], radius=fwhm)
+        | seen_places(
+            detector_places(table), detector_places(table[trained]), radius=fwhm
+        )
+    )
+    split["used"] = used
+    split.meta["unit"] = unit
+    return split
+
+
+def check_leaks(split, candidates=None, *, margin=0.0):
+    """Raise if the same exposure, or the same pixels, are on two sides.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        From `split_by_exposure`.
+    candidates : astropy.table.Table, optional
+        With ``x``, ``y``: needed where the split is by cell.
+    margin : float
+        Side of a cutout [pixel].
+
+    Returns
+    -------
+    dict
+        What was looked for and how often it was found: all 0.
+
+    Raises
+    ------
+    BadInputError
+        If a candidate is named twice, an exposure is in two of training (with
+        validation), calibration and test, or, in a split by cell, cutouts of
+        two of these share pixels.
+    """
+    rows = split[np.asarray(split["used"], bool)]
+    side = np.where(rows["part"] == "validation", "training", rows["part"])
+    n_twice = len(rows) - len(set(rows["candidate_id"]))
+    pairs = set(zip(map(str, rows["exposure_id"]), map(str, side), strict=True))
+    n_exposures, n_shared = len(pairs) - len({pair[0] for pair in pairs}), 0
+    if split.meta.get("unit") == "cell":
+        n_exposures = 0
+        if candidates is None:
+            raise BadInputError("A split by cell needs the candidates to be checked.")
+        table = _with_places(rows, candidates)
+        for exposure_id in np.unique(table["exposure_id"]):
+            here = np.asarray(table["exposure_id"] == exposure_id)
+            xy = detector_places(table[here])
+            near = _near_other_part(xy, side[here], margin=margin, square=True)
+            n_shared += int(near.sum())
+    found = {
+        "candidates named twice": n_twice,
+        "exposures on two sides": n_exposures,
+        "cutouts that share pixels with another side": n_shared,
+    }
+    if any(found.values()):
+        words = ", ".join(f"{name}: {n}" for name, n in found.items() if n)
+        raise BadInputError(f"The split leaks ({words}). Run 07_dataset again.")
+    return found
+
+
+def _check_fractions(**fractions):
+    for name, value in fractions.items():
+        if not 0 <= value < 1:
+            raise BadParameterError(f"{name} must be in [0, 1), got {value}.")
+
+
+def _with_places(labels, candidates):
+    """Return the labels, in their order, with the candidates' places."""
+    columns = ["candidate_id", "x", "y", "ra", "dec", "psf_fwhm"]
+    table = labels.copy()
+    table["order"] = np.arange(len(table))
+    known = set(candidates["candidate_id"])
+    missing = [key for key in labels["candidate_id"] if key not in known]
+    if missing:
+        raise BadInputError(
+            f"{len(missing)} labelled candidates must be in the candidates table and "
+            f"are not, the first is {missing[0]!r}. Run 03_detect and 04_cutouts again."
+        )
+    table = join(table, candidates[columns], keys="candidate_id")
+    table.sort("order")
+    table.remove_column("order")
+    return table
+
+
+def _fwhm(table):
+    """Return each candidate's PSF width [pixel], the median where there is none."""
+    fwhm = np.ma.filled(np.ma.asarray(table["psf_fwhm"], float), np.nan)
+    good = np.isfinite(fwhm)
+    if not good.any():
+        raise BadInputError("psf_fwhm must be finite for some candidates; none is.")
+    return np.where(good, fwhm, np.median(fwhm[good]))
+
+
+def _cell_side(sky, margin):
+    """Return a cell's side [pixel]: some 36 cells, each well above the margin."""
+    if not len(sky):
+        return margin + 1.0
+    extent = np.ptp(sky, axis=0)
+    return max(float(np.sqrt(extent[0] * extent[1] / 36)), 4 * margin, 1.0)
+
+
+def _cells(places, side):
+    """Return the number of the square cell that holds each place."""
+    if not len(places):
+        return np.zeros(0, int)
+    index = np.floor((places - places.min(axis=0)) / side).astype(int)
+    return np.unique(index, axis=0, return_inverse=True)[1].ravel()
+
+
+def _assign(groups, is_real, wanted, *, rng):
+    """Give whole groups to parts so that the shares come near those wanted.
+
+    What is wanted for no part goes to "training". A part that is wanted gets at
+    least one group, and training keeps at least one.
+    """
+    n_groups = int(groups.max()) + 1 if len(groups) else 0
+    part = np.full(len(groups), "training", dtype="U11")
+    wanted = {name: share for name, share in wanted.items() if share > 0}
+    if n_groups <= len(wanted):
+        return part
+    counts = np.stack(
+        [np.bincount(groups, is_real == kind, minlength=n_groups) for kind in (1, 0)]
+    )
+    counts = counts[counts.sum(axis=1) > 0]
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    best, best_cost = None, np.inf
+    for _ in range(N_DRAWS):
+        order, start, chosen = rng.permutation(n_groups), 0, {}
+        for i, (name, share) in enumerate(wanted.items()):
+            spare = n_groups - start - (len(wanted) - i)
+            chosen[name] = _take(order[start:], shares, share, at_most=spare)
+            start += len(chosen[name])
+        cost = sum(
+            np.sum((shares[:, chosen[name]].sum(axis=1) - share) ** 2)
+            for name, share in wanted.items()
+        )
+        if cost < best_cost:
+            best, best_cost = chosen, cost
+    for name, members in best.items():
+        part[np.isin(groups, members)] = name
+    return part
+
+
+def _take(order, shares, share, *, at_most):
+    """Return the first groups of an order whose mean share comes nearest to wanted."""
+    reached = np.cumsum(shares[:, order].mean(axis=0))
+    n = int(np.argmin(np.abs(reached[: max(at_most, 1)] - share))) + 1
+    return order[:n]
+
+
+def _near_other_part(places, part, *, margin, square=False):
+    """Say of calibration and test places whether another part's is within a margin.
+
+    Test gives way to calibration and training, calibration to training.
+    """
+    near = np.zeros(len(part), bool)
+    for name, others in (
+        ("calibration", ("training", "validation")),
+        ("test", ("training", "validation", "calibration")),
+    ):
+        mine, other = part == name, np.isin(part, others)
+        near[mine] = seen_places(
+            places[mine], places[other], radius=margin, square=True
+        )
+    return near
+
+
+def _thinned(mine, is_real, bogus_fraction, *, rng):
+    """Return the rows of bogus to leave out of a part, drawn at random."""
+    bogus = np.flatnonzero(mine & ~is_real)
+    if bogus_fraction == 0:
+        return bogus[:0]
+    n_real = int((mine & is_real).sum())
+    n_keep = round(bogus_fraction / (1 - bogus_fraction) * n_real)
+    n_drop = max(len(bogus) - n_keep, 0)
+    return rng.permutation(bogus)[:n_drop]
