@@ -1,0 +1,263 @@
+"""The record of a run: what each stage ran with, and whether that still holds."""
+
+import ast
+import hashlib
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.images import find_images
+from gmadet_nb.files.telescopes import list_telescopes
+
+# Read whole; pixels (FITS, HDF5, NumPy) are known by size and time instead.
+_HASHED_SUFFIXES = (".ecsv", ".json", ".jsonl", ".yaml", ".csv", ".keras", ".onnx")
+# How a stage is run, not what comes out of it.
+_HOW = ("run_dir", "compute", "interactive")
+_VERSIONS = ("gmadet_nb", "numpy", "scipy", "astropy", "photutils", "keras")
+_ABSENT = "absent"
+
+
+class Manifest:
+    """What is known of each stage that has finished, in ``manifest.json``.
+
+    Parameters
+    ----------
+    run : RunDir
+        The run folder.
+    """
+
+    def __init__(self, run):
+        self.run = run
+        self.entries = {}
+        if run.manifest_path.is_file():
+            self.entries = run.read_json(run.manifest_path).get("stages", {})
+
+    def forget(self, name):
+        """Remove a stage before it runs: a killed one has then not finished."""
+        if self.entries.pop(name, None) is not None:
+            self._write()
+
+    def record(self, name, entry):
+        """Write the entry of a stage that has finished."""
+        self.entries[name] = entry
+        self._write()
+
+    def _write(self):
+        ordered = dict(sorted(self.entries.items()))
+        self.run.write_json(self.run.manifest_path, {"format": 1, "stages": ordered})
+
+
+def describe_inputs(run, stage, parameters, notebook, sources):
+    """Describe all that the result of a stage hangs on.
+
+    Parameters
+    ----------
+    run : RunDir
+    stage : gmadet_nb.campaign.stages.Stage
+    parameters : dict
+        What the notebook is given.
+    notebook : Path
+    sources : SourceCode
+        The package that the notebook imports.
+
+    Returns
+    -------
+    dict
+        ``parameters``, ``code`` and ``inputs``, each by name.
+    """
+    inputs = {name: fingerprint(run.root / name) for name in stage.reads}
+    for name in stage.outside:
+        if parameters.get(name):
+            inputs[f"{name} {parameters[name]}"] = _outside(name, parameters[name])
+    return {
+        "parameters": {k: v for k, v in parameters.items() if k not in _HOW},
+        "code": sources.of_notebook(notebook),
+        "inputs": inputs,
+    }
+
+
+def describe_outputs(run, stage):
+    """Describe what a stage has written, by name.
+
+    Raises
+    ------
+    BadInputError
+        If a file that the stage must write is not there.
+    """
+    outputs = {name: fingerprint(run.root / name) for name in stage.writes}
+    absent = [name for name, mark in outputs.items() if mark == _ABSENT]
+    if absent:
+        raise BadInputError(
+            f"{stage.name} must write {', '.join(absent)} into {run.root}, and did not."
+        )
+    return outputs
+
+
+def why_to_run(run, stage, entry, now):
+    """Say why a stage must run, or return "" where its result still holds.
+
+    Parameters
+    ----------
+    run : RunDir
+    stage : gmadet_nb.campaign.stages.Stage
+    entry : dict or None
+        What `Manifest` holds of the stage.
+    now : dict
+        From `describe_inputs`.
+    """
+    if entry is None:
+        return "it has not finished here yet"
+    reasons = _differences(
+        entry["parameters"], now["parameters"], "{} changed from {} to {}"
+    )
+    reasons += _differences(entry["code"], now["code"], "{} changed")
+    reasons += _differences(entry["inputs"], now["inputs"], "{} changed")
+    outputs = {name: fingerprint(run.root / name) for name in stage.writes}
+    for name, mark in outputs.items():
+        if mark == _ABSENT:
+            reasons.append(f"{name} is gone")
+        elif mark != entry["outputs"].get(name):
+            reasons.append(f"{name} is no longer what it wrote")
+    more = [f"and {len(reasons) - 3} more"] if len(reasons) > 3 else []
+    return ", ".join(reasons[:3] + more)
+
+
+def fingerprint(path):
+    """Return a short text that changes when a file or folder does.
+
+    Tables, labels and models are hashed; pixels go by name, size and time of
+    the last change, since a night of them would take long to read.
+    """
+    path = Path(path)
+    if path.is_file():
+        return _digest(_mark(path))
+    files = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and not file.name.startswith(".")
+    ]
+    if not files:
+        return _ABSENT
+    return _digest([[str(file.relative_to(path)), _mark(file)] for file in files])
+
+
+class SourceCode:
+    """Hashes of the package's modules, each read once.
+
+    Parameters
+    ----------
+    root : Path, optional
+        The folder that holds the package ``gmadet_nb``; its own by default.
+    """
+
+    def __init__(self, root=None):
+        self.root = Path(root) if root else Path(__file__).resolve().parents[2]
+        self._modules = {}
+
+    def of_notebook(self, notebook):
+        """Return hashes of a notebook's code and of each module it depends on.
+
+        The parameters cell is left out (its values count as parameters), and
+        so are comments: neither a remark nor a line break changes a result.
+        """
+        cells = json.loads(Path(notebook).read_text())["cells"]
+        code = [
+            _parsed("".join(cell["source"]))
+            for cell in cells
+            if cell["cell_type"] == "code"
+            and "parameters" not in cell["metadata"].get("tags", [])
+        ]
+        marks = {"its code": _digest([_dump(tree) for tree in code])}
+        waiting = {name for tree in code for name in _imports(tree)}
+        while waiting:
+            name = waiting.pop()
+            if name not in marks and (module := self._module(name)):
+                marks[name] = module[0]
+                waiting |= module[1] - marks.keys()
+        return dict(sorted(marks.items()))
+
+    def _module(self, name):
+        """Return (hash, imported names) of a module, None where there is none."""
+        if name not in self._modules:
+            base = self.root.joinpath(*name.split("."))
+            paths = [base.with_suffix(".py"), base / "__init__.py"]
+            path = next((path for path in paths if path.is_file()), None)
+            tree = _parsed(path.read_text(encoding="utf-8")) if path else None
+            self._modules[name] = (
+                (_digest(_dump(tree)), set(_imports(tree))) if path else None
+            )
+        return self._modules[name]
+
+
+def versions():
+    """Return the versions of Python and of the packages that make the numbers."""
+    found = {"python": platform.python_version()}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _outside(name, value):
+    """Fingerprint what a parameter names outside the run folder."""
+    if name == "images_dir" and Path(value).is_dir():
+        return _digest([[str(path), _stat(path)] for path in find_images(value)])
+    if name == "telescope":
+        return fingerprint(list_telescopes().get(value, value))
+    return fingerprint(value)
+
+
+def _mark(path):
+    if path.suffix in _HASHED_SUFFIXES:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return _stat(path)
+
+
+def _stat(path):
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _digest(content):
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _differences(before, now, text):
+    """Name what differs between two dicts, in one phrase each."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    return [
+        text.format(name, before.get(name, "unset"), now.get(name, "unset"))
+        for name in names
+    ]
+
+
+def _parsed(source):
+    """Parse code; a cell with a magic in it is kept as text."""
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.parse(repr(source))
+
+
+def _dump(tree):
+    return ast.dump(tree)
+
+
+def _imports(tree):
+    """Yield the names under gmadet_nb that a tree imports, packages included."""
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # What is imported may be a module or something in one.
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "gmadet_nb":
+                for stop in range(1, len(parts) + 1):
+                    yield ".".join(parts[:stop])

@@ -1,0 +1,202 @@
+"""A campaign file turned into what each notebook is given, checked beforehand."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from gmadet_nb.campaign.parameters import (
+    check_values,
+    nearest,
+    parse_assignments,
+    read_campaign,
+    read_schema,
+)
+from gmadet_nb.campaign.stages import WORKFLOWS
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.images import find_images
+from gmadet_nb.files.rundir import RunDir, atomic_path
+from gmadet_nb.files.telescopes import load_telescope
+
+REFERENCE_CHOICES = ("stack", "best")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Campaign:
+    """A campaign with all parameters known.
+
+    Attributes
+    ----------
+    source : str
+        The campaign file.
+    workflow : str
+        ``train`` or ``apply``.
+    stages : tuple
+        `Stage` of the workflow, in order.
+    schemas : dict
+        Parameters of each notebook, by notebook name.
+    parameters : dict
+        Values that each notebook is given, by notebook name.
+    run : RunDir
+        The run folder.
+    notebooks : Path
+        Folder of the notebooks.
+    """
+
+    source: str
+    workflow: str
+    stages: tuple
+    schemas: dict
+    parameters: dict
+    run: RunDir
+    notebooks: Path
+
+    def notebook(self, name):
+        """Return the path of a stage's notebook."""
+        return self.notebooks / f"{name}.ipynb"
+
+    def values(self):
+        """Return `Parameter` and value of each name, in the order of the stages."""
+        found = {}
+        for stage in self.stages:
+            for name, value in self.parameters[stage.name].items():
+                found.setdefault(name, (self.schemas[stage.name][name], value))
+        return found
+
+
+def default_notebooks():
+    """Return the folder of the notebooks beside the package."""
+    return Path(__file__).resolve().parents[2] / "notebooks"
+
+
+def open_campaign(path, *, assignments=(), notebooks=None):
+    """Read a campaign and check every name and type in it.
+
+    Parameters
+    ----------
+    path : str or Path
+        The campaign file, or a run folder, whose ``params.yaml`` is then read.
+    assignments : list of str
+        ``name=value`` texts that go before the file.
+    notebooks : str or Path, optional
+        Folder of the notebooks; that of the repository by default.
+
+    Returns
+    -------
+    Campaign
+
+    Raises
+    ------
+    BadParameterError
+        If a name, type or workflow is wrong.
+    """
+    path = RunDir(path).params_path if Path(path).is_dir() else Path(path)
+    folder = Path(notebooks) if notebooks else default_notebooks()
+    schemas = {}
+    for name in [stage.name for stage in WORKFLOWS["train"]]:
+        if not (folder / f"{name}.ipynb").is_file():
+            raise BadParameterError(
+                f"There is no {name}.ipynb in {folder}. Say where the notebooks are "
+                "with --notebooks."
+            )
+        schemas[name] = read_schema(folder / f"{name}.ipynb")
+    values = check_values(read_campaign(path), schemas, source=str(path))
+    values |= check_values(parse_assignments(assignments), schemas, source="--set")
+    parameters = {
+        name: {key: values.get(key, item.default) for key, item in schema.items()}
+        for name, schema in schemas.items()
+    }
+    everything = {}
+    for given in parameters.values():
+        everything |= given
+    workflow = everything["workflow"]
+    if workflow not in WORKFLOWS:
+        raise BadParameterError(
+            f"{path}: workflow must be one of {', '.join(WORKFLOWS)}, got "
+            f"{workflow!r}.{_did_you_mean(workflow, WORKFLOWS)}"
+        )
+    return Campaign(
+        source=str(path),
+        workflow=workflow,
+        stages=WORKFLOWS[workflow],
+        schemas={stage.name: schemas[stage.name] for stage in WORKFLOWS[workflow]},
+        parameters={
+            stage.name: parameters[stage.name] for stage in WORKFLOWS[workflow]
+        },
+        run=RunDir(everything["run_dir"]),
+        notebooks=folder,
+    )
+
+
+def check_paths(campaign, stages):
+    """Check that what the stages read from outside the run folder is there.
+
+    Raises
+    ------
+    BadParameterError
+        If a folder or file that a parameter names is absent.
+    """
+    given = {}
+    for stage in stages:
+        given |= {
+            name: campaign.parameters[stage.name].get(name, "")
+            for name in stage.outside
+        }
+    try:
+        if "images_dir" in given:
+            find_images(given["images_dir"])
+        if "telescope" in given:
+            load_telescope(given["telescope"])
+        if "reference" in given:
+            _check_reference(given["reference"], campaign.parameters)
+        if "model" in given:
+            _check_model(given["model"], campaign.workflow)
+        if given.get("truth") and not Path(given["truth"]).is_file():
+            raise BadInputError(
+                f"truth must be a table, and {given['truth']!r} is no file."
+            )
+    except BadInputError as error:
+        raise BadParameterError(f"{campaign.source}: {error}") from error
+
+
+def write_resolved(campaign):
+    """Write ``params.yaml`` of the run: every parameter, as this run has it."""
+    lines = [
+        f"# Every parameter of this run, which was started from {campaign.source}."
+    ]
+    for name, (parameter, value) in campaign.values().items():
+        # JSON is YAML: text is quoted, so that no reader takes it for a number.
+        lines.append(f"{name}: {json.dumps(value)}  # {parameter.help}")
+    with atomic_path(campaign.run.params_path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _check_reference(value, parameters):
+    """Refuse a reference that is neither a choice nor a file."""
+    if parameters["03_detect"].get("subtraction") == "none":
+        return
+    if value not in REFERENCE_CHOICES and not Path(value).is_file():
+        raise BadInputError(
+            f"reference must be one of {', '.join(REFERENCE_CHOICES)} or a FITS file, "
+            f"and {value!r} is no file.{_did_you_mean(value, REFERENCE_CHOICES)}"
+        )
+
+
+def _check_model(value, workflow):
+    """Refuse a model folder without a model in it."""
+    if not value and workflow == "apply":
+        raise BadInputError(
+            "model must name the model folder of an earlier run (such as "
+            "runs/demo/model) in the apply workflow, and is not set."
+        )
+    if value and not Path(value).is_dir():
+        raise BadInputError(f"model must be a folder, and {value!r} is none.")
+    if value and not (Path(value) / "model.json").is_file():
+        raise BadInputError(
+            f"model must be a folder with model.json in it, and {value!r} has none. "
+            "Run the train workflow first."
+        )
+
+
+def _did_you_mean(value, choices):
+    close = nearest(value, choices)
+    return f" Did you mean {close!r}?" if close else ""
