@@ -6,6 +6,7 @@ import numpy as np
 import sep
 from astropy.stats import mad_std, sigma_clipped_stats
 from astropy.table import Table
+from scipy.ndimage import gaussian_filter, uniform_filter
 
 from gmadet_nb.errors import BadImageError
 
@@ -43,9 +44,17 @@ class Noise:
     model: str
 
     def variance(self, data):
-        """Return the variance of each pixel of ``data``, (ny, nx) [adu^2]."""
-        signal = np.clip(np.nan_to_num(data) - self.level, 0, None)
-        return (self.sky_variance + signal / self.gain).astype(np.float32)
+        """Return the variance of each pixel of ``data``, (ny, nx) [adu^2].
+
+        Faint pixels count by their neighbours, so that one that happens to be
+        low is not taken for a quiet one; pixels of stars count by themselves.
+        """
+        signal = np.nan_to_num(data - self.level)
+        smooth = gaussian_filter(signal, 2)
+        signal = np.where(signal > 5 * np.sqrt(self.sky_variance), signal, smooth)
+        return (self.sky_variance + np.clip(signal, 0, None) / self.gain).astype(
+            np.float32
+        )
 
 
 def mag_to_flux(mag, zero_point):
@@ -85,7 +94,7 @@ def fit_background(image, *, box=64):
     if usable.mean() < 0.1:
         raise BadImageError(
             f"Image {image.exposure_id!r} must have at least 10% usable pixels, got "
-            f"{100 * usable.mean():.1f}%: check its saturation ({image.saturation} adu)."
+            f"{100 * usable.mean():.1f}%. Check its saturation, {image.saturation} adu."
         )
     data = np.ascontiguousarray(np.nan_to_num(image.data), dtype=np.float32)
     if np.ptp(data[usable]) == 0:
@@ -129,7 +138,9 @@ def pixel_noise(data, usable):
     center = filled[1:-1, 1:-1]
     if whole.sum() < 100:
         return np.nan, np.nan
-    dark = whole & (center <= np.median(center[whole]))
+    # Chosen by the surroundings: a choice by the pixel itself would cut its noise.
+    around = uniform_filter(filled, 15)[1:-1, 1:-1]
+    dark = whole & (around <= np.median(around[whole]))
     return float(mad_std(second[dark]) / 6), float(np.median(center[dark]))
 
 
@@ -204,10 +215,15 @@ def find_sources(image, background, noise, *, detection_threshold=5.0, min_pixel
     saturated, _, _ = sep.sum_circle(
         bad.astype(np.float32), found["x"], found["y"], np.clip(2 * found["a"], 2, 30)
     )
+    # Centroids under a Gaussian window: isophotes of undersampled stars are off.
+    sigma = np.clip(2 * np.nan_to_num(radius, nan=1.5) / 2.3548, 0.6, 20)
+    x, y, flags = sep.winpos(data, found["x"], found["y"], sigma, mask=bad)
+    lost = (flags != 0) | ~(np.hypot(x - found["x"], y - found["y"]) < found["a"])
+    x, y = np.where(lost, found["x"], x), np.where(lost, found["y"], y)
     return Table(
         {
-            "x": found["x"],
-            "y": found["y"],
+            "x": x,
+            "y": y,
             "flux": found["flux"].astype(float),
             "peak": found["peak"].astype(float),
             "fwhm": 2.3548 * np.sqrt((found["a"] ** 2 + found["b"] ** 2) / 2),

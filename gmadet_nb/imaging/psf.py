@@ -141,8 +141,8 @@ def polynomial_terms(x, y, shape, degree):
     )
 
 
-def choose_stars(sources, *, saturation_peak, min_separation=2.0, max_elongation=1.6):
-    """Pick stars: unsaturated, round, alone, and on the sequence of point sources.
+def mark_stars(sources, *, saturation_peak, max_elongation=1.6):
+    """Find the sources that are stars: unsaturated, round, on the sequence of points.
 
     Parameters
     ----------
@@ -150,38 +150,52 @@ def choose_stars(sources, *, saturation_peak, min_separation=2.0, max_elongation
         From `gmadet_nb.imaging.photometry.find_sources`.
     saturation_peak : float
         Peaks above it are left out [adu above the background].
-    min_separation : float
-        To the nearest source of a tenth of its flux or more [FWHM].
     max_elongation : float
 
     Returns
     -------
-    stars : astropy.table.Table
-        The brightest of them, brightest first.
+    is_star : (n,) bool array
     """
+    radius = np.asarray(sources["half_light_radius"])
     good = (
-        sources["usable"]
-        & (sources["elongation"] < max_elongation)
-        & (sources["peak"] < saturation_peak)
-        & np.isfinite(sources["half_light_radius"])
-        & (sources["half_light_radius"] > 0.5)
+        np.asarray(sources["usable"])
+        & (np.asarray(sources["elongation"]) < max_elongation)
+        & (np.asarray(sources["peak"]) < saturation_peak)
+        & np.isfinite(radius)
+        & (radius > 0.5)
     )
-    stars = sources[good]
-    if len(stars) < 3:
-        return stars[:0]
-    bright = stars[np.argsort(stars["flux"])[::-1][: max(10, len(stars) // 2)]]
-    log_radius = np.log(np.asarray(bright["half_light_radius"]))
-    width = max(mad_std(log_radius), 0.03)
+    if good.sum() < 3:
+        return np.zeros(len(sources), dtype=bool)
+    order = np.argsort(np.where(good, sources["flux"], -np.inf))[::-1]
+    bright = order[: max(10, good.sum() // 2)]
+    log_radius = np.log(radius[bright][good[bright]])
     middle = _half_sample_mode(np.sort(log_radius))
-    stars = stars[
-        np.abs(np.log(stars["half_light_radius"]) - middle) < min(2 * width, 0.25)
-    ]
-    fwhm = 2 * np.exp(middle)
-    alone = np.array(
-        [_is_alone(star, sources, min_separation * fwhm) for star in stars]
-    )
-    chosen = stars[alone.astype(bool)] if len(stars) else stars
-    return chosen[np.argsort(chosen["flux"])[::-1]][:_MAX_STARS]
+    width = min(2 * max(mad_std(log_radius), 0.03), 0.25)
+    good[good] = np.abs(np.log(radius[good]) - middle) < width
+    return good
+
+
+def choose_stars(sources, *, min_separation=2.0):
+    """Pick the stars to measure a PSF on: those that stand alone, brightest first.
+
+    Parameters
+    ----------
+    sources : astropy.table.Table
+        With ``is_star`` from `mark_stars`.
+    min_separation : float
+        To the nearest source of a tenth of the star's flux or more [FWHM].
+
+    Returns
+    -------
+    stars : astropy.table.Table
+    """
+    stars = sources[sources["is_star"]]
+    if len(stars) == 0:
+        return stars
+    fwhm = 2 * float(np.median(stars["half_light_radius"]))
+    alone = [_is_alone(star, sources, min_separation * fwhm) for star in stars]
+    chosen = stars[np.array(alone, dtype=bool)]
+    return chosen[np.argsort(np.asarray(chosen["flux"]))[::-1]][:_MAX_STARS]
 
 
 def _is_alone(star, sources, radius):

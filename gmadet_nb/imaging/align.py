@@ -1,0 +1,269 @@
+"""The reference onto the science exposure: by WCS, by star patterns, refined on stars.
+
+The science image is never resampled: an `Alignment` says where in the reference
+a science pixel lies, and `resample` fetches the reference's values from there.
+"""
+
+from dataclasses import dataclass
+
+import astroalign
+import numpy as np
+from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.spatial import cKDTree
+
+from gmadet_nb.errors import BadImageError
+from gmadet_nb.files.images import MASK_BITS
+from gmadet_nb.imaging.psf import polynomial_terms
+
+_BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
+_MIN_MATCHES = 5
+_N_BRIGHTEST = 300
+_MIN_STARS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """Where in the reference a science pixel lies.
+
+    Attributes
+    ----------
+    x_coefficients, y_coefficients : (n_terms,) float array
+        Of the polynomials that give the reference's x and y [pixel].
+    degree : int
+    shape : tuple of int
+        (ny, nx) of the science exposure.
+    rms : float
+        Scatter of the matched stars, per axis [science pixel].
+    n_stars : int
+        Matched stars.
+    method : str
+        ``wcs``, ``pattern`` or ``offset``: where the first guess came from.
+    """
+
+    x_coefficients: np.ndarray
+    y_coefficients: np.ndarray
+    degree: int
+    shape: tuple[int, int]
+    rms: float
+    n_stars: int
+    method: str
+
+    def __call__(self, x, y):
+        """Return the position in the reference of science positions (x, y) [pixel]."""
+        terms = polynomial_terms(x, y, self.shape, self.degree)
+        return (
+            np.tensordot(self.x_coefficients, terms, axes=1),
+            np.tensordot(self.y_coefficients, terms, axes=1),
+        )
+
+    @property
+    def area_ratio(self):
+        """Area of a science pixel in reference pixels, at the middle."""
+        x, y = (self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2
+        (x0, y0), (x1, y1), (x2, y2) = self(x, y), self(x + 1, y), self(x, y + 1)
+        return float(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
+
+
+def find_alignment(science, reference, *, shape, science_wcs=None, reference_wcs=None):
+    """Find where a reference lies under a science exposure.
+
+    Tried in turn: the two WCS with a common shift from the stars, the patterns
+    of the brightest stars, a shift alone. The first on which enough stars meet
+    is refined by a polynomial on the matched stars.
+
+    Parameters
+    ----------
+    science, reference : astropy.table.Table
+        Sources of each: ``x``, ``y`` [pixel], ``flux`` [adu], ``is_star``.
+    shape : tuple of int
+        (ny, nx) of the science exposure.
+    science_wcs, reference_wcs : astropy.wcs.WCS or None
+
+    Returns
+    -------
+    alignment : Alignment
+
+    Raises
+    ------
+    BadImageError
+        If no way makes enough stars meet: another field, or too few stars.
+    """
+    here, there = _brightest(science), _brightest(reference)
+    if min(len(here), len(there)) < _MIN_MATCHES:
+        raise BadImageError(
+            f"An alignment must have at least {_MIN_MATCHES} stars in both images, got "
+            f"{len(here)} in the science exposure and {len(there)} in the reference."
+        )
+    for method, guess in _guesses(here, there, shape, science_wcs, reference_wcs):
+        alignment = _refine(guess, here, there, shape, method)
+        if alignment is not None:
+            return alignment
+    raise BadImageError(
+        "The reference must show the same stars as the exposure, and neither their "
+        "WCS nor the patterns of their stars agree. Check that it is of this field."
+    )
+
+
+def _brightest(sources):
+    # Hot pixels move with the detector: only stars tell where the sky is.
+    stars = sources[sources["is_star"]]
+    sources = stars if len(stars) >= _MIN_STARS else sources
+    order = np.argsort(np.asarray(sources["flux"]))[::-1][:_N_BRIGHTEST]
+    return np.column_stack([sources["x"], sources["y"]]).astype(float)[order]
+
+
+def _guesses(here, there, shape, science_wcs, reference_wcs):
+    """Yield (method, function from science to reference pixels)."""
+    if science_wcs is not None and reference_wcs is not None:
+
+        def by_wcs(xy):
+            sky = science_wcs.pixel_to_world_values(xy[:, 0], xy[:, 1])
+            return np.column_stack(reference_wcs.world_to_pixel_values(*sky))
+
+        mapped = by_wcs(here)
+        if np.isfinite(mapped).all():
+            yield "wcs", _shifted(by_wcs, mapped, there)
+    for n in (50, 100):
+        try:
+            pattern, _ = astroalign.find_transform(here[:n], there[:n])
+        except (astroalign.MaxIterError, TypeError, ValueError):
+            continue
+        yield "pattern", pattern
+    yield "offset", _shifted(lambda xy: xy, here, there, radius=max(shape) / 4)
+
+
+def _shifted(guess, mapped, there, *, radius=60.0):
+    """Add to a guess the shift on which most pairs of stars agree."""
+    near = cKDTree(mapped[:100]).query_ball_tree(cKDTree(there[:100]), radius)
+    pairs = [there[j] - mapped[i] for i, found in enumerate(near) for j in found]
+    if not pairs:
+        return guess
+    pairs = np.array(pairs)
+    votes = [len(v) for v in cKDTree(pairs).query_ball_point(pairs, 1.5)]
+    best = pairs[int(np.argmax(votes))]
+    shift = np.median(pairs[np.hypot(*(pairs - best).T) < 1.5], axis=0)
+    return lambda xy: guess(xy) + shift
+
+
+def _refine(guess, here, there, shape, method):
+    """Fit a polynomial to the stars that meet under ``guess``, or return None."""
+    base = _fit_base(guess, shape)
+    scale = np.sqrt(abs(np.linalg.det(_slope(guess, shape))))
+    tree = cKDTree(there)
+    coefficients, degree = base, _BASE_DEGREE
+    for radius in (4.0, 2.0, 1.0, 1.0):
+        mapped = (coefficients @ polynomial_terms(*here.T, shape, degree)).T
+        matched = _mutual_nearest(mapped, there, tree, radius * max(scale, 1))
+        if len(matched) < max(_MIN_MATCHES, 0.15 * min(len(here), len(there))):
+            return None
+        i, j = matched.T
+        left = there[j] - mapped[i]
+        order = 0 if len(i) < 8 else 1 if len(i) < 40 else 2
+        terms = polynomial_terms(*here[i].T, shape, order)
+        step, kept = _fit_clipped(terms, left)
+        coefficients = coefficients + _embed(step, order, degree)
+    final = there[j] - (coefficients @ polynomial_terms(*here.T, shape, degree)).T[i]
+    rms = float(np.sqrt(np.mean(final[kept] ** 2))) / max(scale, 1e-9)
+    return Alignment(
+        x_coefficients=coefficients[0],
+        y_coefficients=coefficients[1],
+        degree=degree,
+        shape=tuple(shape),
+        rms=rms,
+        n_stars=int(kept.sum()),
+        method=method,
+    )
+
+
+def _fit_base(guess, shape):
+    """Write a guess as a polynomial over the detector."""
+    x, y = np.meshgrid(np.linspace(0, shape[1] - 1, 9), np.linspace(0, shape[0] - 1, 9))
+    mapped = guess(np.column_stack([x.ravel(), y.ravel()]))
+    terms = polynomial_terms(x.ravel(), y.ravel(), shape, _BASE_DEGREE)
+    return np.linalg.lstsq(terms.T, mapped, rcond=None)[0].T
+
+
+def _slope(guess, shape):
+    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+    middle, right, up = guess(np.array([[x, y], [x + 1, y], [x, y + 1]]))
+    return np.array([right - middle, up - middle])
+
+
+def _mutual_nearest(mapped, there, tree, radius):
+    distance, nearest = tree.query(mapped, distance_upper_bound=radius)
+    back = cKDTree(mapped).query(there, distance_upper_bound=radius)[1]
+    i = np.flatnonzero(np.isfinite(distance))
+    i = i[back[nearest[i]] == i]
+    return np.column_stack([i, nearest[i]])
+
+
+def _fit_clipped(terms, left):
+    """Fit ``left`` (n, 2) by ``terms`` (n_terms, n), outliers left out."""
+    kept = np.ones(len(left), dtype=bool)
+    for _ in range(3):
+        step = np.linalg.lstsq(terms[:, kept].T, left[kept], rcond=None)[0].T
+        size = np.hypot(*(left - (step @ terms).T).T)
+        kept = size <= 3 * max(np.median(size), 0.02)
+    return step, kept
+
+
+def _embed(step, order, degree):
+    """Write the coefficients of a lower degree among those of a higher one."""
+    terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+    whole = np.zeros((2, len(terms)))
+    low = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
+    whole[:, [terms.index(term) for term in low]] = step
+    return whole
+
+
+def resample(data, mask, alignment):
+    """Fetch an image's pixels at the places where a science exposure has its own.
+
+    Values are interpolated by cubic splines, saturated ones too, since a hole
+    would ring; the mask is carried beside them. Flux is kept: each value is
+    times the area of the new pixel in old ones.
+
+    Parameters
+    ----------
+    data : (ny, nx) float array
+        NaN where there is no measurement.
+    mask : (ny, nx) uint8 array
+    alignment : Alignment
+
+    Returns
+    -------
+    data : (ny, nx) float32 array
+        On the science grid; finite everywhere.
+    mask : (ny, nx) uint8 array
+        ``edge`` where the image does not reach; the bits of every old pixel
+        that the new one draws on.
+    """
+    ny, nx = alignment.shape
+    x, y = alignment(
+        *np.meshgrid(np.arange(nx, dtype=float), np.arange(ny, dtype=float))
+    )
+    filled = fill_holes(data)
+    values = map_coordinates(filled, [y, x], order=3, mode="nearest", output=np.float32)
+    carried = np.zeros((ny, nx), dtype=np.uint8)
+    for bit in (MASK_BITS["bad"], MASK_BITS["saturated"], MASK_BITS["injected"]):
+        share = map_coordinates(
+            ((mask & bit) > 0).astype(np.float32), [y, x], order=1, mode="nearest"
+        )
+        carried[share > 0.01] |= bit
+    height, width = data.shape
+    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+    carried[outside] |= MASK_BITS["edge"]
+    return values * np.float32(alignment.area_ratio), carried
+
+
+def fill_holes(data):
+    """Return a copy in which a NaN has the value of the nearest finite pixel."""
+    holes = ~np.isfinite(data)
+    if not holes.any():
+        return data.astype(np.float32)
+    if holes.all():
+        return np.zeros(data.shape, dtype=np.float32)
+    rows, columns = distance_transform_edt(
+        holes, return_distances=False, return_indices=True
+    )
+    return data[rows, columns].astype(np.float32)
