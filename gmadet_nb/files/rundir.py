@@ -102,7 +102,7 @@ class RunDir:
                 f"{path} must be there to go on, and is not. "
                 f"Run {TABLES[name]} on this run folder first."
             )
-        return Table.read(path, format="ascii.ecsv")
+        return _fill_masked(Table.read(path, format="ascii.ecsv"))
 
     def write_table(self, name, table):
         """Write a table of the run as ECSV."""
@@ -209,6 +209,19 @@ class RunDir:
             raise BadInputError(
                 f"{path} must hold JSON, but: {error}. Remove it and run again."
             ) from error
+
+
+def _fill_masked(table):
+    """Undo what reading ECSV does to an empty text: it comes back masked, as "0"."""
+    for name in table.colnames:
+        column = table[name]
+        if not hasattr(column, "filled"):
+            continue
+        if column.dtype.kind in "US":
+            table[name] = column.filled("")
+        elif column.dtype.kind == "f":
+            table[name] = column.filled(float("nan"))
+    return table
 
 
 def _plain(value):

@@ -62,8 +62,16 @@ def use_style():
 def draw_none(ax, text="none"):
     """Say in an empty panel that there was nothing to draw."""
     ax.set(xticks=[], yticks=[])
-    ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center",
-            color="0.45", fontsize=12)  # fmt: skip
+    ax.text(
+        0.5,
+        0.5,
+        text,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        color="0.45",
+        fontsize=12,
+    )
     return ax
 
 
@@ -284,8 +292,9 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
     n_rows = max(1, -(-n // n_columns))
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
-    longest = max((len(line) for text in captions for line in text.split("\n")),
-                  default=1)  # fmt: skip
+    longest = max(
+        (len(line) for text in captions for line in text.split("\n")), default=1
+    )
     # A letter is about 0.58 of the font's size wide; 72 points are an inch.
     size = np.clip(72 * inch / (0.58 * max(longest, 1)), 5, 8)
     # The caption and a gap, as a share of the side of a cutout.
@@ -294,8 +303,14 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
     height = n_rows * (3.06 + below) * inch + top
     fig = Figure(figsize=(11.0, height if n else 1.2), layout="none")
     if title:
-        fig.text(0.5, 1 - 0.5 * top / fig.get_figheight(), title, ha="center",
-                 va="center", fontsize=12)  # fmt: skip
+        fig.text(
+            0.5,
+            1 - 0.5 * top / fig.get_figheight(),
+            title,
+            ha="center",
+            va="center",
+            fontsize=12,
+        )
     if n == 0:
         fig.text(0.5, 0.35, "none", ha="center", va="center", color="0.45")
         return fig
@@ -318,12 +333,26 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
                 extent=(column + 0.02, column + 0.97, bottom, bottom - 1 + 0.05),
                 aspect="auto",
             )
-        ax.text(column + 0.495, y + 3.12, caption, ha="center", va="top",
-                fontsize=size, linespacing=1.05)  # fmt: skip
+        ax.text(
+            column + 0.495,
+            y + 3.12,
+            caption,
+            ha="center",
+            va="top",
+            fontsize=size,
+            linespacing=1.05,
+        )
     for row in range(n_rows):
         for plane, name in enumerate(("science", "reference", "difference")):
-            ax.text(-0.02, row * (3.06 + below) + 1.03 * plane + 0.5, name,
-                    rotation=90, ha="right", va="center", fontsize=9)  # fmt: skip
+            ax.text(
+                -0.02,
+                row * (3.06 + below) + 1.03 * plane + 0.5,
+                name,
+                rotation=90,
+                ha="right",
+                va="center",
+                fontsize=9,
+            )
     ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
     return fig
 
@@ -342,10 +371,10 @@ def recovered_position(crossmatch, candidates, sources, *, axes):
     axes : sequence of 3 Axes
     """
     found = join_matched(crossmatch, candidates, sources)
-    axes[0].set(xlabel="recovered − injected x [pixel]",
-                ylabel="recovered − injected y [pixel]")  # fmt: skip
-    axes[1].set(xlabel="injected magnitude [mag]",
-                ylabel="recovered / injected flux")  # fmt: skip
+    axes[0].set(
+        xlabel="recovered − injected x [pixel]", ylabel="recovered − injected y [pixel]"
+    )
+    axes[1].set(xlabel="injected magnitude [mag]", ylabel="recovered / injected flux")
     axes[2].set(xlabel="(recovered − injected) / its error", ylabel="density")
     if len(found) == 0:
         for ax in axes:
@@ -359,8 +388,9 @@ def recovered_position(crossmatch, candidates, sources, *, axes):
     axes[0].axvline(0, color="0.5", lw=0.8)
     axes[0].set_title(f"median {np.median(dx):+.3f}, {np.median(dy):+.3f} pixel")
     ratio = found["flux"] / found["flux_source"]
-    axes[1].scatter(found["mag_source"], ratio, s=10, alpha=0.6,
-                    color=COLORS["real"], lw=0)  # fmt: skip
+    axes[1].scatter(
+        found["mag_source"], ratio, s=10, alpha=0.6, color=COLORS["real"], lw=0
+    )
     axes[1].axhline(1, color=COLORS["limit"], lw=1)
     reach = np.clip(1.1 * np.percentile(np.abs(ratio - 1), 98), 0.05, 2)
     axes[1].set(ylim=(1 - reach, 1 + reach))
@@ -420,12 +450,25 @@ def _per_exposure(exposures, column, *, ax):
     ):
         known = rows_of & np.isfinite(values)
         if known.any():
-            ax.scatter(values[known], rows[known], marker=marker, s=55,
-                       color=color, label=name, zorder=3)  # fmt: skip
+            ax.scatter(
+                values[known],
+                rows[known],
+                marker=marker,
+                s=55,
+                color=color,
+                label=name,
+                zorder=3,
+            )
     for row in rows[~np.isfinite(values)]:
-        ax.annotate("not measured", (0.02, row), ha="left", va="center",
-                    xycoords=("axes fraction", "data"), fontsize=9,
-                    color=COLORS["bogus"])  # fmt: skip
+        ax.annotate(
+            "not measured",
+            (0.02, row),
+            ha="left",
+            va="center",
+            xycoords=("axes fraction", "data"),
+            fontsize=9,
+            color=COLORS["bogus"],
+        )
     names = [str(name) for name in exposures["exposure_id"]]
     step = -(-len(names) // _MAX_NAMES) or 1
     ax.set_yticks(rows[::step], names[::step], fontsize=9 if len(names) < 20 else 7)
@@ -435,8 +478,7 @@ def _per_exposure(exposures, column, *, ax):
     if len(names) == 0:
         return draw_none(ax)
     if not used.all():
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2,
-                  frameon=False)  # fmt: skip
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     return ax
 
 
