@@ -6,9 +6,7 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from gmadet_nb.campaign import demo, demo_sky
-from gmadet_nb.campaign import demo_render as render
-from gmadet_nb.campaign.demo import make_demo
+from gmadet_nb.campaign.demo import detector, frames, make_demo, optics, plan, sources
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.telescopes import header_values, load_telescope
 
@@ -24,18 +22,18 @@ def nights(tmp_path_factory):
 
 @pytest.fixture
 def psf():
-    return render.MoffatField(
+    return optics.MoffatField(
         fwhm=3.0, beta=3.0, shape=SHAPE, bowl=0.06, e1=0.03, e2=-0.05, astigmatism=0.04
     )
 
 
 @pytest.fixture
 def empty_sky():
-    exposure = demo_sky.plan_night(1, 1, shape=SHAPE, seed=5)[0]
+    exposure = plan.plan_night(1, 1, shape=SHAPE, seed=5)[0]
     return replace(exposure, gradient=(0.0, 0.0), oddities=(), satellite=None)
 
 
-def frames(folder):
+def image_paths(folder):
     return sorted(folder.glob("night*/images/*.fits"))
 
 
@@ -57,18 +55,18 @@ def centroid(stamp, x, y):
 
 
 def no_faults():
-    return demo_sky.draw_detector(shape=SHAPE, seed=0)[:0]
+    return detector.draw_detector(shape=SHAPE, seed=0)[:0]
 
 
 def no_sky():
-    stars = demo_sky.draw_stars(shape=SHAPE, seed=0)[:0]
-    return stars, demo_sky.draw_galaxies(shape=SHAPE, seed=0)[:0]
+    stars = sources.draw_stars(shape=SHAPE, seed=0)[:0]
+    return stars, sources.draw_galaxies(shape=SHAPE, seed=0)[:0]
 
 
 @pytest.mark.parametrize(("x", "y"), [(120.0, 90.0), (60.37, 140.81), (200.5, 60.49)])
 def test_isolated_star_has_its_flux(psf, x, y):
     expected = np.zeros(SHAPE)
-    render.add_stars(expected, x, y, 1e5, psf)
+    optics.add_stars(expected, x, y, 1e5, psf)
 
     # Outside the radius R of its stamp, at least 5 alpha, lies (1 + R^2 / alpha^2)^-2
     # = 0.0015 of a Moffat profile of beta 3; the pixels' integral adds less than 1e-3.
@@ -79,7 +77,7 @@ def test_stars_of_any_width_hold_their_flux(psf):
     # Three Gauss-Legendre points a pixel; the stamp of radius 60 lacks
     # (1 + 60^2 / alpha^2)^-2 < 1e-5 of the flux.
     for fwhm in (1.5, 2.0, 2.6, 5.0):
-        stamps = render.draw_stamps(
+        stamps = optics.draw_stamps(
             replace(psf, fwhm=fwhm), [100.0, 100.5], [90.0, 90.3], radius=60
         )
         assert stamps.sum(axis=(1, 2)) == pytest.approx(1, abs=2e-3)
@@ -87,7 +85,7 @@ def test_stars_of_any_width_hold_their_flux(psf):
 
 def test_stamp_is_centered_on_the_true_position(psf):
     x, y = 100.37, 90.81
-    stamp = render.draw_stamps(psf, x, y, radius=30)[0]
+    stamp = optics.draw_stamps(psf, x, y, radius=30)[0]
 
     # The stamp is cut off-center by up to half a pixel, which moves the first
     # moment by the flux in the outermost ring: less than 0.02 pixel.
@@ -97,8 +95,8 @@ def test_stamp_is_centered_on_the_true_position(psf):
 def test_trail_lengthens_a_star_and_keeps_its_flux(psf):
     psf = replace(psf, e1=0.0, e2=0.0, astigmatism=0.0, bowl=0.0)
     trailed = replace(psf, trail_x=9.0, trail_y=0.0)
-    still = render.draw_stamps(psf, 100.0, 90.0, radius=40)[0]
-    moved = render.draw_stamps(trailed, 100.0, 90.0, radius=40)[0]
+    still = optics.draw_stamps(psf, 100.0, 90.0, radius=40)[0]
+    moved = optics.draw_stamps(trailed, 100.0, 90.0, radius=40)[0]
     columns = np.arange(-40, 41)
 
     def variance(stamp):
@@ -127,7 +125,7 @@ def test_galaxy_has_its_flux_half_of_it_within_its_half_light_ellipse(
     )
     expected = np.zeros(SHAPE)
     # A sharp PSF, so that only the galaxy's own profile is left.
-    render.add_galaxies(expected, galaxies, replace(psf, fwhm=1.0))
+    optics.add_galaxies(expected, galaxies, replace(psf, fwhm=1.0))
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
     dx, dy = x - 130.3, y - 95.6
     cos, sin = np.cos(np.radians(30)), np.sin(np.radians(30))
@@ -145,10 +143,10 @@ def test_galaxy_has_its_flux_half_of_it_within_its_half_light_ellipse(
 def test_noise_of_the_empty_sky_is_that_of_photons_and_read_out(empty_sky, n_combined):
     exposure = replace(empty_sky, n_combined=n_combined)
     stars, galaxies = no_sky()
-    expected = demo.expected_counts(
+    expected = frames.expected_counts(
         exposure, stars=stars, galaxies=galaxies, faults=no_faults()
     )
-    data = demo.take_photons(
+    data = detector.take_photons(
         exposure,
         expected,
         n_cosmic_rays=0,
@@ -167,7 +165,7 @@ def test_noise_of_the_empty_sky_is_that_of_photons_and_read_out(empty_sky, n_com
 def test_charge_bleeds_along_the_column_and_is_conserved():
     charge = np.full((60, 40), 10.0)
     charge[30, 20] = 1005.0
-    flowed = render.bleed(charge, full_well=100.0)
+    flowed = detector.bleed(charge, full_well=100.0)
 
     assert flowed.sum() == pytest.approx(charge.sum())
     assert flowed.max() == 100.0
@@ -177,8 +175,8 @@ def test_charge_bleeds_along_the_column_and_is_conserved():
 
 
 def test_bright_stars_of_the_demo_are_saturated_and_bleed(nights):
-    data = fits.getdata(frames(nights)[0])
-    saturated = np.nan_to_num(data) >= demo_sky.SATURATION
+    data = fits.getdata(image_paths(nights)[0])
+    saturated = np.nan_to_num(data) >= plan.SATURATION
     rows, columns = np.nonzero(saturated)
 
     assert saturated.any()
@@ -191,14 +189,14 @@ def test_truth_is_where_the_pixels_are_on_a_frame_that_is_not_square(empty_sky):
     ra, dec = empty_sky.wcs.all_pix2world(x, y, 0)
     stars = Table({"ra": ra, "dec": dec, "mag": np.full(3, 13.0)})
     expected = np.zeros(SHAPE)
-    render.add_stars(
+    optics.add_stars(
         expected, *empty_sky.to_pixels(stars), empty_sky.to_flux(13.0), empty_sky.psf
     )
-    header = demo._header(empty_sky)
+    header = frames.make_header(empty_sky)
     del header["DATE-OBS"]
     seen_x, seen_y = WCS(header).all_world2pix(ra, dec, 0)
     for i in range(3):
-        on_image, _ = render.overlap(SHAPE, 12, seen_x[i], seen_y[i])
+        on_image, _ = optics.overlap(SHAPE, 12, seen_x[i], seen_y[i])
         found = centroid(expected[on_image], float(seen_x[i]), float(seen_y[i]))
         assert found == pytest.approx((seen_x[i], seen_y[i]), abs=0.1)
 
@@ -206,19 +204,19 @@ def test_truth_is_where_the_pixels_are_on_a_frame_that_is_not_square(empty_sky):
 def test_hidden_transients_are_in_the_frames_where_the_truth_says(nights):
     # On a frame with the sky, stars and galaxies that the same seed gives taken
     # off, a transient's flux is within its 5 sigma: 5 / S/N of itself.
-    stars = demo_sky.draw_stars(shape=SHAPE, seed=3)
-    galaxies = demo_sky.draw_galaxies(shape=SHAPE, seed=3)
-    faults = demo_sky.draw_detector(shape=SHAPE, seed=3)
-    exposure = demo_sky.plan_night(2, 1, shape=SHAPE, seed=3)[0]
+    stars = sources.draw_stars(shape=SHAPE, seed=3)
+    galaxies = sources.draw_galaxies(shape=SHAPE, seed=3)
+    faults = detector.draw_detector(shape=SHAPE, seed=3)
+    exposure = plan.plan_night(2, 1, shape=SHAPE, seed=3)[0]
     data = fits.getdata(nights / "night2/images/night2_01.fits").astype(float)
-    expected = demo.expected_counts(
+    expected = frames.expected_counts(
         exposure, stars=stars, galaxies=galaxies, faults=faults
     )
     truth = Table.read(nights / "night2/truth_transients.ecsv")
     n_seen = 0
     for row in truth:
-        stamp = render.draw_stamps(exposure.psf, row["x"], row["y"], radius=6)[0]
-        on_image, on_stamp = render.overlap(SHAPE, 6, row["x"], row["y"])
+        stamp = optics.draw_stamps(exposure.psf, row["x"], row["y"], radius=6)[0]
+        on_image, on_stamp = optics.overlap(SHAPE, 6, row["x"], row["y"])
         weight = stamp[on_stamp] / exposure.variance(expected[on_image])
         residual = data[on_image] - expected[on_image]
         flux = (weight * residual).sum() / (weight * stamp[on_stamp]).sum()
@@ -241,7 +239,7 @@ def test_truth_has_a_row_for_each_transient_in_each_exposure(nights):
     assert np.all((truth["snr"] >= 8) & (truth["snr"] <= 90))
     assert np.all((truth["x"] > 0) & (truth["x"] < SHAPE[1] - 1))
     assert np.all((truth["y"] > 0) & (truth["y"] < SHAPE[0] - 1))
-    for path in frames(nights)[:2]:
+    for path in image_paths(nights)[:2]:
         rows = truth[truth["exposure_id"] == path.stem]
         x, y = read_wcs(path).all_world2pix(rows["ra"], rows["dec"], 0)
         assert rows["x"] == pytest.approx(x, abs=1e-3)
@@ -272,7 +270,7 @@ def test_a_second_call_does_nothing_and_other_arguments_replace_the_nights(tmp_p
         return make_demo(tmp_path / "n", seed=seed, shape=SHAPE, n_exposures=(1, 1))
 
     first = make(1)
-    path = frames(tmp_path / "n")[0]
+    path = image_paths(tmp_path / "n")[0]
     before = path.stat().st_mtime_ns, path.stat().st_ino
     second = make(1)
 
@@ -305,7 +303,7 @@ def test_hot_pixels_stay_on_the_detector_in_all_exposures(nights):
     assert len(hot) >= 3
     columns = faults["x"][faults["kind"] != "hot_pixel"]
     hot = hot[~np.isin(hot["x"], columns)]
-    for path in frames(nights):
+    for path in image_paths(nights):
         data = fits.getdata(path).astype(float)
         for x, y, value in zip(hot["x"], hot["y"], hot["value"], strict=True):
             block = data[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2]
@@ -315,7 +313,7 @@ def test_hot_pixels_stay_on_the_detector_in_all_exposures(nights):
 
 
 def test_the_oddities_are_there(nights):
-    first, second = (path for path in frames(nights) if "night1" in path.stem)
+    first, second = (path for path in image_paths(nights) if "night1" in path.stem)
     assert "EGAIN" in fits.getheader(second)
     assert "GAIN" not in fits.getheader(second)
     assert fits.getheader(first)["GAIN"] == 1.6
@@ -333,12 +331,12 @@ def test_the_oddities_are_there(nights):
 
 
 def test_a_full_first_night_has_one_trailed_exposure_and_moving_pointings():
-    exposures = demo_sky.plan_night(1, 6, shape=(1024, 1024), seed=1)
+    exposures = plan.plan_night(1, 6, shape=(1024, 1024), seed=1)
     odd = [exposure.oddities for exposure in exposures]
     assert odd == [(), ("egain",), ("nan_block",), (), ("trailed",), ()]
     assert [exposure.satellite is not None for exposure in exposures].count(True) == 1
     x, y = np.array(
-        [e.wcs.all_world2pix(*demo_sky.CENTER, 0) for e in exposures], dtype=float
+        [e.wcs.all_world2pix(*plan.CENTER, 0) for e in exposures], dtype=float
     ).T
     distance = np.hypot(x - x[:, None], y - y[:, None])
     assert distance[np.triu_indices(6, 1)].min() > 5
@@ -365,12 +363,12 @@ def test_variables_and_movers_change(nights):
 def test_the_telescope_file_reads_the_headers(nights):
     telescope = load_telescope("demo")
     gains = []
-    for path in frames(nights):
+    for path in image_paths(nights):
         values = header_values(fits.getheader(path), telescope)
         gains.append(values["gain"])
         assert values["read_noise"] == 8.0
-        assert values["saturation"] == demo_sky.SATURATION
+        assert values["saturation"] == plan.SATURATION
         assert values["exptime"] == 60.0
         assert values["filter"] == "R"
-        assert values["mjd"] == pytest.approx(demo_sky.START[0], abs=3)
+        assert values["mjd"] == pytest.approx(plan.START[0], abs=3)
     assert gains == [1.6, 1.6, 1.6]

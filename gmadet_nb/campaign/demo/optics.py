@@ -1,8 +1,6 @@
-"""Draw the demo's sky on its detector: stars, galaxies, charge, cosmetics.
+"""Draw stars and galaxies through a Moffat PSF that varies over the field.
 
-Nothing here uses the package's own photometry or PSF code, so the demo is a
-truth that the rest can be tested against. Pixels are 0-based with integers at
-their centers; fluxes are in adu, in all of a pixel or a source.
+Fluxes are in adu, in all of a pixel or all of a source.
 """
 
 from dataclasses import dataclass
@@ -262,70 +260,3 @@ def _gaussian_stamp(fluxes, covariances, *, x, y, radius):
     r2 = (xx * dx + 2 * xy * dy) * dx + yy * dy**2
     peaks = (fluxes / (2 * np.pi * np.sqrt(determinant))).astype(np.float32)
     return np.einsum("n,nij->ij", peaks, np.exp(-0.5 * r2))
-
-
-def add_satellite(expected, *, row, slope, peak, fwhm):
-    """Add a straight trail of light through the frame, in place.
-
-    It crosses the left edge at ``row`` [pixel] and rises by ``slope``; its
-    profile is a Gaussian of the given FWHM [pixel] and peak [adu].
-    """
-    y, x = np.ogrid[: expected.shape[0], : expected.shape[1]]
-    distance = (y - row - slope * x) / np.hypot(1, slope)
-    expected += peak * np.exp(-4 * np.log(2) * (distance / fwhm) ** 2)
-
-
-def draw_cosmic_rays(shape, n_rays, *, rng):
-    """Draw the charge that cosmic rays leave [adu], not blurred by the optics.
-
-    Half of them fill one pixel, half are straight tracks of 2 to 12 pixels;
-    the brightest pixel of each holds 200 to 20,000 adu, log-uniform.
-    """
-    charge = np.zeros(shape)
-    for _ in range(n_rays):
-        y, x = rng.uniform(0, shape[0]), rng.uniform(0, shape[1])
-        length = 0.0 if rng.random() < 0.5 else rng.uniform(1.5, 12)
-        angle, peak = rng.uniform(0, np.pi), 200 * 100 ** rng.random()
-        # Ten points a pixel: a pixel's share is the length of the track in it.
-        along = np.arange(0, length + 0.05, 0.1)
-        rows = np.floor(y + along * np.sin(angle)).astype(int)
-        columns = np.floor(x + along * np.cos(angle)).astype(int)
-        inside = (rows >= 0) & (rows < shape[0])
-        inside &= (columns >= 0) & (columns < shape[1])
-        pixels, points = np.unique(
-            rows[inside] * shape[1] + columns[inside], return_counts=True
-        )
-        charge.flat[pixels] += peak * points / max(points, default=1)
-    return charge
-
-
-def bleed(charge, *, full_well):
-    """Let the charge above the full well flow along the columns.
-
-    Half of a pixel's excess runs up and half down, each filling the next
-    pixels of its column to the full well; what reaches the edge is lost.
-
-    Parameters
-    ----------
-    charge : (ny, nx) array
-        Charge before it flows.
-    full_well : float
-        Most that a pixel holds, in the unit of ``charge``.
-
-    Returns
-    -------
-    charge : (ny, nx) array
-        Charge at the end, nowhere above ``full_well``.
-    """
-    settled = np.minimum(charge, full_well)
-    columns = np.flatnonzero((charge > full_well).any(axis=0))
-    half = (charge[:, columns] - settled[:, columns]) / 2
-    held = settled[:, columns]
-    for rows in (range(len(charge)), range(len(charge) - 1, -1, -1)):
-        flowing = np.zeros(len(columns))
-        for row in rows:
-            total = held[row] + half[row] + flowing
-            held[row] = np.minimum(total, full_well)
-            flowing = total - held[row]
-    settled[:, columns] = held
-    return settled
