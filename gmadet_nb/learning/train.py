@@ -1,0 +1,222 @@
+"""Train a network on a split and save it with all that its use needs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table
+
+from gmadet_nb.errors import BadParameterError, StageError
+from gmadet_nb.learning.dataset import augment, check_trainable
+from gmadet_nb.learning.networks import (
+    INPUT_PLANES,
+    NoiseScaling,
+    build_network,
+    keras,
+    network_core,
+)
+from gmadet_nb.progress import Ticker
+
+LEARNING_RATE = 1e-3
+MEMORY_LIMIT = 2**30  # [byte] of scaled cutouts; above it they are read batch by batch
+SCALE_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How to train.
+
+    Attributes
+    ----------
+    network : str
+        See `gmadet_nb.learning.networks.build_network`.
+    epochs, batch_size, patience : int
+        At most so many passes; candidates a step; passes without a better
+        validation loss before it stops.
+    dropout : float
+        Share of units left out.
+    seed : int
+        Of the weights, the order and the views of the cutouts.
+    """
+
+    network: str
+    epochs: int
+    batch_size: int
+    dropout: float
+    patience: int
+    seed: int
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size", "patience"):
+            if getattr(self, name) < 1:
+                raise BadParameterError(
+                    f"{name} must be 1 or more, got {getattr(self, name)}."
+                )
+
+
+class _Batches(keras.utils.PyDataset):
+    """Scaled cutouts in batches: turned and mirrored anew at each pass in training.
+
+    The scaling does not depend on how a cutout is turned, so that it is done
+    once and not at every pass, where all of them fit in memory.
+    """
+
+    def __init__(self, rows, store, *, batch_size, rng=None):
+        super().__init__()
+        self._ids = list(rows["candidate_id"])
+        self._real = np.asarray(rows["label"] == "real", np.float32)[:, None]
+        self._weights = class_weights(rows)
+        self._store, self._batch_size, self._rng = store, batch_size, rng
+        self._order = np.arange(len(self._ids))
+        self._scaling = NoiseScaling()
+        n_bytes = len(rows) * store.size**2 * len(INPUT_PLANES) * 4
+        self._pixels = self._read(self._order) if n_bytes <= MEMORY_LIMIT else None
+        self.on_epoch_end()
+
+    def __len__(self):
+        return -(-len(self._ids) // self._batch_size)
+
+    def __getitem__(self, index):
+        rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        pixels = self._read(rows) if self._pixels is None else self._pixels[rows]
+        if self._rng is not None:
+            pixels = augment(pixels, rng=self._rng)
+        return pixels, self._real[rows], self._weights[rows]
+
+    def on_epoch_end(self):
+        """Draw a new order."""
+        if self._rng is not None:
+            self._order = self._rng.permutation(len(self._ids))
+
+    def _read(self, rows):
+        """Read and scale some cutouts."""
+        ids = [self._ids[i] for i in rows]
+        parts = [
+            np.asarray(self._scaling(self._store.read(ids[i : i + SCALE_BATCH])))
+            for i in range(0, len(ids), SCALE_BATCH)
+        ]
+        return np.concatenate(parts)
+
+
+class _Progress(keras.callbacks.Callback):
+    """One tick an epoch."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self._epochs = epochs
+
+    def on_train_begin(self, logs=None):
+        """Start to count."""
+        self._ticker = Ticker(self._epochs, "epochs")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Show the losses."""
+        note = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
+        self._ticker.tick(note=note)
+
+    def on_train_end(self, logs=None):
+        """Stop to count."""
+        self._ticker.close()
+
+
+def class_weights(rows):
+    """Return weights of mean 1 with which real and bogus count the same.
+
+    Parameters
+    ----------
+    rows : astropy.table.Table
+        With ``label``.
+
+    Returns
+    -------
+    (n,) float32 array
+    """
+    real = np.asarray(rows["label"] == "real")
+    weights = np.ones(len(real), np.float32)
+    for kind in (real, ~real):
+        if 0 < kind.sum() < len(real):
+            weights[kind] = len(real) / (2 * kind.sum())
+    return weights
+
+
+def train_network(split, store, training):
+    """Train a network on the training part; the validation part says when to stop.
+
+    Adam with a learning rate that falls along a half cosine, binary
+    cross-entropy, classes weighted to count the same, quarter turns and
+    mirrors. The weights of the epoch with the lowest validation loss are kept.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        From `gmadet_nb.learning.splitting.split_by_exposure`.
+    store : CutoutStore
+        Their cutouts.
+    training : Training
+        How.
+
+    Returns
+    -------
+    model : keras.Model
+        Raw cutouts [adu] to P(real).
+    history : astropy.table.Table
+        One row an epoch: ``epoch`` (from 1), ``loss``, ``auc``, ``val_loss``,
+        ``val_auc`` (NaN without a validation part), ``best``.
+    """
+    check_trainable(split)
+    keras.utils.set_random_seed(training.seed)
+    rows = split[np.asarray(split["used"], bool)]
+    parts = {name: rows[rows["part"] == name] for name in ("training", "validation")}
+    batches = _Batches(
+        parts["training"],
+        store,
+        batch_size=training.batch_size,
+        rng=np.random.default_rng([training.seed, 0]),
+    )
+    # A validation part of one class says little, but more than none at all.
+    judge = None
+    if len(parts["validation"]):
+        judge = _Batches(parts["validation"], store, batch_size=SCALE_BATCH)
+    model = build_network(training.network, size=store.size, dropout=training.dropout)
+    core = network_core(model)
+    n_steps = training.epochs * len(batches)
+    core.compile(
+        optimizer=keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps, alpha=0.01)
+        ),
+        loss="binary_crossentropy",
+        weighted_metrics=[keras.metrics.AUC(name="auc")],
+    )
+    monitor = "loss" if judge is None else "val_loss"
+    stopping = keras.callbacks.EarlyStopping(
+        monitor=monitor,
+        mode="min",
+        patience=training.patience,
+        restore_best_weights=True,
+    )
+    fitted = core.fit(
+        batches,
+        validation_data=judge,
+        epochs=training.epochs,
+        callbacks=[
+            stopping,
+            keras.callbacks.TerminateOnNaN(),
+            _Progress(training.epochs),
+        ],
+        verbose=0,
+    )
+    return model, _history_table(fitted.history, monitor)
+
+
+def _history_table(history, monitor):
+    """Return the history as a table with its best epoch marked."""
+    n = len(history["loss"])
+    table = Table({"epoch": np.arange(1, n + 1)})
+    for name in ("loss", "auc", "val_loss", "val_auc"):
+        table[name] = np.array(history.get(name, [np.nan] * n), float)
+    if not np.isfinite(table[monitor]).all():
+        raise StageError(
+            "The loss must stay finite in training and did not. Use more candidates "
+            "or another network."
+        )
+    table["best"] = np.arange(n) == int(np.argmin(table[monitor]))
+    return table
