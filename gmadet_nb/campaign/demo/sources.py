@@ -114,7 +114,7 @@ def place_transients(stars, galaxies, *, night, shape, seed):
     x, y = np.array(places)[order].T
     transients = _sky_table("transient_id", f"n{night}_t{{:02d}}", x, y, shape)
     transients["on_galaxy"] = order < n_hosted
-    transients["faintest_snr"] = 8.5 * (32 / 8.5) ** rng.random(len(places))
+    transients["faintest_snr"] = 8.5 * (40 / 8.5) ** rng.random(len(places))
     transients["fading"] = rng.uniform(-0.3, 0.3, len(places)) * u.mag / u.hour
     return transients
 
@@ -122,9 +122,10 @@ def place_transients(stars, galaxies, *, night, shape, seed):
 def set_brightness(transients, exposures, expected):
     """Give each transient its brightness, and say how well each exposure shows it.
 
-    The signal to noise ratio is a matched filter's in the noise of sky, host
-    galaxy and read-out, without the transient's own: flux times the root of
-    the sum of psf^2 / variance.
+    For a flux f [adu] measured with the PSF P as weight in pixels of variance V,
+    the signal to noise ratio is f / sqrt(A + f B), with A = sum P^2 V / (sum P^2)^2
+    from sky, host galaxy and read-out and B = sum P^3 / gain / (sum P^2)^2 from
+    the transient's own photons.
 
     Parameters
     ----------
@@ -141,43 +142,45 @@ def set_brightness(transients, exposures, expected):
         One row for each transient in each exposure, with ``flux`` [adu], ``mag``,
         ``snr``, ``x``, ``y`` [pixel, 0-based].
     """
-    start, tables = exposures[0].mjd, []
+    tables, brightness = [], 0.0
+    wanted = transients["faintest_snr"].value
     for exposure, counts in zip(exposures, expected, strict=True):
         rows = transients["transient_id", "ra", "dec", "on_galaxy"]
         rows["exposure_id"] = exposure.exposure_id
         rows["x"], rows["y"] = exposure.to_pixels(transients)
-        stamps = optics.draw_stamps(exposure.psf, rows["x"], rows["y"], radius=24)
-        fading = transients["fading"].value * (exposure.mjd - start) * 24
-        # For a transient of magnitude 0 at the first exposure, to be scaled below.
-        rows["mag"], rows["flux"] = fading, exposure.to_flux(fading)
-        rows["snr"] = [
-            flux * _unit_snr(exposure, counts, stamp, x, y)
-            for flux, stamp, x, y in zip(
-                rows["flux"], stamps, rows["x"], rows["y"], strict=True
-            )
-        ]
+        hours = (exposure.mjd - exposures[0].mjd) * 24
+        rows["mag"] = transients["fading"].value * hours
+        rows["empty"], rows["own"] = _noise_terms(
+            exposure, counts, rows["x"], rows["y"]
+        )
         tables.append(rows)
-    usable = ["trailed" not in exposure.oddities for exposure in exposures]
-    snr = np.array([table["snr"] for table in tables])
-    scale = transients["faintest_snr"] / snr[usable].min(axis=0)
-    for table in tables:
-        table["flux"], table["snr"] = table["flux"] * scale, table["snr"] * scale
-        table["mag"] = table["mag"] - 2.5 * np.log10(scale)
+        if "trailed" not in exposure.oddities:
+            # f^2 = snr^2 (A + f B), in units of a transient that begins at mag 0.
+            half = wanted**2 * rows["own"] / 2
+            flux = half + np.sqrt(half**2 + wanted**2 * rows["empty"])
+            brightness = np.maximum(brightness, flux / exposure.to_flux(rows["mag"]))
+    for exposure, rows in zip(exposures, tables, strict=True):
+        rows["mag"] = (rows["mag"] - 2.5 * np.log10(brightness)) * u.mag
+        rows["flux"] = exposure.to_flux(rows["mag"]) * u.adu
+        noise = np.sqrt(rows["empty"] + rows["flux"].value * rows["own"])
+        rows["snr"] = rows["flux"].value / noise
     truth = vstack(tables)
-    units = {"x": u.pix, "y": u.pix, "mag": u.mag, "flux": u.adu}
-    for name, unit in units.items():
-        truth[name].unit = unit
+    truth["x"].unit = truth["y"].unit = u.pix
     names = ["transient_id", "exposure_id", "ra", "dec", "x", "y", "mag", "flux"]
     return truth[[*names, "snr", "on_galaxy"]]
 
 
-def _unit_snr(exposure, expected, stamp, x, y):
-    """Return the signal to noise ratio of a flux of 1 adu at (x, y)."""
-    on_image, on_stamp = optics.overlap(
-        expected.shape, stamp.shape[0] // 2, float(x), float(y)
-    )
-    variance = exposure.variance(expected[on_image])
-    return np.sqrt(np.sum(stamp[on_stamp] ** 2 / variance))
+def _noise_terms(exposure, expected, x, y):
+    """Return A and B of `set_brightness` at each (x, y)."""
+    terms = []
+    stamps = optics.draw_stamps(exposure.psf, x, y, radius=24)
+    for stamp, column, row in zip(stamps, x, y, strict=True):
+        on_image, on_stamp = optics.overlap(expected.shape, 24, column, row)
+        psf, variance = stamp[on_stamp], exposure.variance(expected[on_image])
+        squares = np.sum(psf**2)
+        empty = np.sum(psf**2 * variance) / squares**2
+        terms.append((empty, np.sum(psf**3) / exposure.gain / squares**2))
+    return np.array(terms).T
 
 
 def _points_on_galaxies(galaxies, wcs, *, rng):
