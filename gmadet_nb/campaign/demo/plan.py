@@ -148,7 +148,7 @@ def plan_night(night, n_exposures, *, shape, seed):
     exposures = []
     for i in range(n):
         oddities = _oddities(n)[i] if night == 1 else ()
-        trail = (8.0, 4.5) if "trailed" in oddities else (0.0, 0.0)
+        trail = (10.5, 6.0) if "trailed" in oddities else (0.0, 0.0)
         x = (shape[1] - 1) / 2 + reach[i] * np.cos(turn[i])
         y = (shape[0] - 1) / 2 + reach[i] * np.sin(turn[i])
         ra, dec = field_wcs(shape).all_pix2world(x, y, 0)
