@@ -3,6 +3,7 @@
 import os
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
@@ -17,10 +18,12 @@ from gmadet_nb.errors import StageError
 class _KernelManager(AsyncKernelManager):
     """Start kernels that hold the run's lock as long as they live."""
 
-    keep_open = ()
+    lock_fd = log = None
 
     async def start_kernel(self, **kwargs):
-        await super().start_kernel(pass_fds=self.keep_open, **kwargs)
+        # What cells print comes by messages; the rest is the kernel's own remarks.
+        kwargs |= {"stdout": self.log, "stderr": self.log}
+        await super().start_kernel(pass_fds=(self.lock_fd,), **kwargs)
 
 
 class _Lines:
@@ -68,9 +71,11 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
     failed = output.with_suffix(".failed.ipynb")
     running = output.with_name(f".{output.stem}.running.ipynb")
     lines = _Lines(output.stem, echo)
-    keep_open = {"keep_open": (lock_fd,)}
     try:
-        with _kernel_environment():
+        with _kernel_environment() as log:
+            manager = type(
+                "Manager", (_KernelManager,), {"lock_fd": lock_fd, "log": log}
+            )
             executed = execute_notebook(
                 _no_braces(notebook),
                 _no_braces(running),
@@ -80,7 +85,7 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
                 progress_bar=False,
                 stdout_file=lines,
                 stderr_file=lines,
-                kernel_manager_class=type("RunKernel", (_KernelManager,), keep_open),
+                kernel_manager_class=manager,
                 config=Config({"KernelManager": {"transport": "ipc"}}),
             )
         _check_all_completed(executed)
@@ -135,7 +140,7 @@ def _no_braces(path):
 
 @contextmanager
 def _kernel_environment():
-    """Set what kernels inherit, and give them a folder for their sockets."""
+    """Set what kernels inherit; give them a folder for sockets, and a log."""
     cores = str(available_cores())
     wanted = {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -152,7 +157,8 @@ def _kernel_environment():
         before = {name: os.environ.get(name) for name in wanted}
         _set_environment(wanted)
         try:
-            yield
+            with open(Path(runtime) / "kernel.log", "wb") as log:
+                yield log
         finally:
             _set_environment(before)
 

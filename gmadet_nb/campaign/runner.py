@@ -100,7 +100,7 @@ def campaign_status(campaign):
             campaign.run, stage, entry, _inputs_now(campaign, stage, sources)
         )
         if needs and not (entry and reason):
-            reason = f"{needs[0]} runs before it"
+            reason = f"{needs[-1]} runs before it"
         if reason:
             waiting.add(stage.name)
         seconds = entry["seconds"] if entry else None

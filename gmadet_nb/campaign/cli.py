@@ -1,0 +1,165 @@
+"""The command `gmadet-nb`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from gmadet_nb import __version__
+from gmadet_nb.errors import BadParameterError, GmadetError
+from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.progress import format_seconds
+
+USAGE_ERROR, FAILURE = 2, 1
+DEMO_NIGHTS = "runs/demo_nights"
+DEMO_CAMPAIGNS = ("demo.yaml", "demo_apply.yaml")
+
+
+def main(argv=None):
+    """Run the command and return its exit code.
+
+    0: all is well; 1: a cell or an input failed; 2: the call or a parameter is
+    wrong and nothing has started; 143: SIGTERM ended it.
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except BadParameterError as error:
+        return _complain(error, USAGE_ERROR)
+    except GmadetError as error:
+        return _complain(error, FAILURE)
+    except KeyboardInterrupt:
+        return _complain("stopped; the same command goes on from here.", 130)
+
+
+def _complain(error, code):
+    print(f"gmadet-nb: {error}", file=sys.stderr, flush=True)
+    return code
+
+
+def _run(arguments):
+    from gmadet_nb.campaign.plan import open_campaign
+
+    campaign = open_campaign(
+        arguments.params, assignments=arguments.set, notebooks=arguments.notebooks
+    )
+    ran = _run_and_report(
+        campaign,
+        first=arguments.first,
+        last=arguments.last,
+        force=arguments.force,
+    )
+    if not ran:
+        _say(f"Everything is up to date in {campaign.run.root}.")
+    _say(f"Report: {campaign.run.report_path}")
+
+
+def _run_and_report(campaign, **choices):
+    """Run a campaign and write its report where something ran."""
+    from gmadet_nb.campaign.report import write_report
+    from gmadet_nb.campaign.runner import run_campaign
+
+    _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
+    ran = run_campaign(campaign, echo=_say, **choices)
+    if ran or not campaign.run.report_path.is_file():
+        write_report(campaign)
+    return ran
+
+
+def _status(arguments):
+    from gmadet_nb.campaign.plan import open_campaign
+    from gmadet_nb.campaign.runner import campaign_status
+
+    campaign = open_campaign(arguments.params, notebooks=arguments.notebooks)
+    _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
+    for status in campaign_status(campaign):
+        took = "" if status.seconds is None else f" ({format_seconds(status.seconds)})"
+        if status.reason:
+            _say(f"  {status.name:20} out of date: {status.reason}")
+        else:
+            _say(f"  {status.name:20} up to date{took}")
+
+
+def _report(arguments):
+    from gmadet_nb.campaign.plan import open_campaign
+    from gmadet_nb.campaign.report import write_report
+
+    run = RunDir(arguments.run_dir)
+    if not run.params_path.is_file():
+        raise BadParameterError(
+            f"{arguments.run_dir} is no run folder: it has no {run.params_path.name}."
+        )
+    _say(f"Report: {write_report(open_campaign(run.root))}")
+
+
+def _new(arguments):
+    from gmadet_nb.campaign.new import new_campaign
+
+    params_dir = Path(arguments.params_dir)
+    _say(new_campaign(arguments.name, arguments.folder, params_dir=params_dir))
+
+
+def _demo(arguments):
+    from gmadet_nb.campaign.demo import make_demo
+    from gmadet_nb.campaign.plan import default_notebooks, open_campaign
+    from gmadet_nb.campaign.runner import campaign_status
+    from gmadet_nb.campaign.summary import summary
+
+    make_demo(DEMO_NIGHTS)
+    params = default_notebooks().parent / "params"
+    campaigns = [open_campaign(params / name) for name in DEMO_CAMPAIGNS]
+    statuses = [status for each in campaigns for status in campaign_status(each)]
+    if arguments.force or any(status.reason for status in statuses):
+        for campaign in campaigns:
+            _run_and_report(campaign, force=arguments.force)
+        for campaign in campaigns:
+            _say("\n" + "\n".join(summary(campaign)))
+    else:
+        _say("Everything is up to date: nothing to do.")
+        for campaign in campaigns:
+            _say(f"Report: {campaign.run.report_path}")
+
+
+def _say(text):
+    print(text, flush=True)
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="gmadet-nb",
+        description="Train a real/bogus classifier on sources injected into your own "
+        "images, and rank the candidates of new nights with it.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name, command, text, params=False):
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        if params:
+            sub.add_argument("params", help="campaign file, or a run folder")
+            sub.add_argument("--notebooks", help="folder of the notebooks")
+        return sub
+
+    run = add("run", _run, "run the notebooks that are out of date", params=True)
+    run.add_argument("--from", dest="first", metavar="STAGE", help="first stage")
+    run.add_argument("--to", dest="last", metavar="STAGE", help="last stage")
+    run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter; goes before the campaign file",
+    )
+    add("status", _status, "say what is out of date and why", params=True)
+    report = add("report", _report, "write the report of a run again")
+    report.add_argument("run_dir", help="the run folder")
+    new = add("new", _new, "look at a folder of images and write a campaign file")
+    new.add_argument("name", help="name of the campaign")
+    new.add_argument("folder", help="folder of FITS files")
+    new.add_argument("--params-dir", default="params", help="where the file goes")
+    demo = add("demo", _demo, "make two nights, train on one, apply to the other")
+    demo.add_argument(
+        "--force", action="store_true", help="run what is up to date, too"
+    )
+    return parser

@@ -1,0 +1,153 @@
+"""Small pieces of HTML: tables, pictures and the words around a figure."""
+
+import base64
+import html
+import io
+import re
+
+import numpy as np
+from PIL import Image as Picture
+
+from gmadet_nb.views.stretch import NO_MEASUREMENT, stretch_triplets
+
+_MAGNIFY = 3  # screen pixels for each pixel of a cutout
+_SENTENCE = re.compile(r"(.+?[.!?:])(\s|$)", re.DOTALL)
+# Digits after the point, where four significant ones are not what is wanted.
+_DIGITS = {"mjd": 5, "ra": 5, "dec": 5, "x": 1, "y": 1, "score": 4}
+
+
+def escape(text):
+    """Return text that a browser shows as it is, and takes for no markup."""
+    return html.escape(str(text), quote=True)
+
+
+def html_table(rows, *, head=None, extra=None):
+    """Return a table; every text in it is escaped.
+
+    Parameters
+    ----------
+    rows : astropy.table.Table or list of lists
+        What it holds.
+    head : list of str, optional
+        Names of the columns, where ``rows`` is a list.
+    extra : dict, optional
+        Columns of ready-made HTML put in front, by name.
+
+    Returns
+    -------
+    str
+        "" where there are no rows.
+    """
+    if not len(rows):
+        return ""
+    if head is None:
+        head = [
+            f"{name} [{rows[name].unit}]" if rows[name].unit else name
+            for name in rows.colnames
+        ]
+        columns = [_texts(name, rows[name]) for name in rows.colnames]
+    else:
+        columns = list(zip(*rows, strict=True))
+        columns = [[("", str(value)) for value in column] for column in columns]
+    extra = extra or {}
+    lines = ["".join(f"<th>{escape(name)}</th>" for name in [*extra, *head])]
+    for number in range(len(rows)):
+        made = "".join(f"<td>{column[number]}</td>" for column in extra.values())
+        cells = [column[number] for column in columns]
+        lines.append(
+            made + "".join(f"<td{kind}>{escape(text)}</td>" for kind, text in cells)
+        )
+    body = "\n".join(f"<tr>{line}</tr>" for line in lines)
+    return f'<div class="wide"><table>\n{body}\n</table></div>'
+
+
+def _texts(name, column):
+    """Return the attribute and the text of each value in a column."""
+    values = (
+        np.ma.filled(np.ma.asarray(column), np.nan)
+        if column.dtype.kind == "f"
+        else column
+    )
+    if column.dtype.kind == "b":
+        return [
+            ("" if value else ' class="no"', "yes" if value else "no")
+            for value in values
+        ]
+    if column.dtype.kind == "f":
+        digits = _DIGITS.get(name)
+        return [(' class="n"', _number(float(value), digits)) for value in values]
+    if column.dtype.kind in "iu":
+        return [(' class="n"', str(value)) for value in values]
+    return [("", str(value)) for value in values]
+
+
+def _number(value, digits):
+    if not np.isfinite(value):
+        return ""
+    return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+
+
+def data_uri(png):
+    """Return a PNG as an address that holds the picture itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def triplet_png(pixels):
+    """Return science, reference and difference of a candidate side by side.
+
+    Parameters
+    ----------
+    pixels : (size, size, 3) array
+        The cutout [adu].
+
+    Returns
+    -------
+    bytes
+        A PNG.
+    """
+    grey = stretch_triplets(pixels[None])[0]
+    gap = np.full((len(grey), 1), NO_MEASUREMENT, np.uint8)
+    # y grows upward on the sky's side of astronomers, downward in a PNG.
+    row = np.hstack([grey[..., 0], gap, grey[..., 1], gap, grey[..., 2]])[::-1]
+    picture = Picture.fromarray(row)
+    size = (row.shape[1] * _MAGNIFY, row.shape[0] * _MAGNIFY)
+    stream = io.BytesIO()
+    picture.resize(size, Picture.Resampling.NEAREST).save(stream, "png")
+    return stream.getvalue()
+
+
+def first_heading(cells):
+    """Return the title of a notebook."""
+    for cell in cells:
+        for line in "".join(cell["source"]).splitlines():
+            if cell["cell_type"] == "markdown" and line.startswith("# "):
+                return line[2:].strip()
+    return ""
+
+
+def markdown_near(cells, figure):
+    """Return the prose that goes with a figure: what follows it, or leads to it."""
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code" and f'"{figure}"' in "".join(cell["source"]):
+            near = cells[number + 1 : number + 2] + cells[:number][::-1]
+            prose = (_prose(c) for c in near if c["cell_type"] == "markdown")
+            return next((text for text in prose if text), "")
+    return ""
+
+
+def _prose(cell):
+    """Return a markdown cell's first paragraph, "" where a heading comes first."""
+    text = "".join(cell["source"]).strip()
+    if text.startswith("#"):
+        _, _, text = text.partition("\n")
+        text = text.strip()
+    text = text.split("\n\n")[0].replace("\n", " ")
+    return re.sub(
+        r"\[([^\]]*)\]\([^)]*\)", r"\1", text.replace("**", "").replace("`", "")
+    )
+
+
+def first_sentence(text):
+    """Return the first sentence of a paragraph."""
+    match = _SENTENCE.match(text)
+    return match.group(1) if match else text

@@ -1,0 +1,232 @@
+"""One page about a run, with everything in it, to send to a colleague."""
+
+import json
+from importlib.resources import files
+
+import numpy as np
+
+from gmadet_nb import __version__
+from gmadet_nb.campaign.html import (
+    data_uri,
+    escape,
+    first_heading,
+    first_sentence,
+    html_table,
+    markdown_near,
+    triplet_png,
+)
+from gmadet_nb.campaign.manifest import Manifest
+from gmadet_nb.campaign.summary import in_words, key_figures, total_time
+from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.progress import format_seconds
+
+N_RANKED = 20
+
+
+def write_report(campaign):
+    """Write ``report.html``, one page that needs no other file and no network.
+
+    Parameters
+    ----------
+    campaign : gmadet_nb.campaign.plan.Campaign
+
+    Returns
+    -------
+    Path
+        Where it is.
+    """
+    run = campaign.run
+    sections = [
+        ("Key figures", _tiles(run)),
+        ("Ranked candidates", _ranked(run, campaign.workflow)),
+        ("Exposures", _exposures(run)),
+        ("Subtraction", _subtractions(run)),
+        ("Completeness", _completeness(run)),
+        ("Classifier", _classifier(run)),
+        *_figures(campaign),
+        ("Parameters that differ from the defaults", _parameters(campaign)),
+        ("Stages", _stages(campaign)),
+    ]
+    body = "\n".join(
+        f'<section id="s{number}">\n<h2>{escape(title)}</h2>\n{content}\n</section>'
+        for number, (title, content) in enumerate(sections)
+        if content
+    )
+    links = " ".join(
+        f'<a href="#s{number}">{escape(title)}</a>'
+        for number, (title, content) in enumerate(sections)
+        if content
+    )
+    page = files("gmadet_nb.campaign").joinpath("report.html").read_text("utf-8")
+    parts = {
+        "TITLE": escape(f"{run.root.resolve().name}: {campaign.workflow}"),
+        "LEAD": escape(_lead(campaign)),
+        "LINKS": links,
+        "STYLE": files("gmadet_nb.campaign").joinpath("report.css").read_text("utf-8"),
+        "BODY": body,
+    }
+    with atomic_path(run.report_path) as temporary:
+        temporary.write_text(_filled(page, parts), encoding="utf-8")
+    return run.report_path
+
+
+def _filled(page, parts):
+    """Put the parts into the page, once each: what they hold is not looked at."""
+    pieces = page.split("%%")
+    return "".join(
+        parts[piece] if number % 2 else piece for number, piece in enumerate(pieces)
+    )
+
+
+def _lead(campaign):
+    entries = Manifest(campaign.run).entries
+    finished = max((entry["finished"] for entry in entries.values()), default="never")
+    return (
+        f"{campaign.source} · {len(entries)} of {len(campaign.stages)} stages "
+        f"finished, the last {finished.replace('T', ' ').replace('+00:00', ' UTC')} · "
+        f"{total_time(campaign)} in all · gmadet_nb {__version__}"
+    )
+
+
+def _tiles(run):
+    tiles = [
+        f"<div class='tile'><b>{escape(figure.value)}</b>{escape(figure.name)}"
+        f"<small>{escape(figure.note)}</small></div>"
+        for figure in key_figures(run)
+    ]
+    return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _ranked(run, workflow):
+    if workflow != "apply" or not run.has_table("ranked"):
+        return ""
+    table = run.read_table("ranked")[:N_RANKED]
+    names = ["rank", "score", "kept", "candidate_id", "ra", "dec", "x", "y", "snr"]
+    names = [name for name in [*names, "mag", "fwhm"] if name in table.colnames]
+    pictures = {}
+    if run.cutouts_path.is_file() and len(table):
+        with CutoutStore(run.cutouts_path) as store:
+            ids = [str(key) for key in table["candidate_id"] if str(key) in store]
+            for key, pixels in zip(ids, store.read(ids), strict=True):
+                pictures[key] = data_uri(triplet_png(pixels))
+    cutouts = [
+        f'<img class="cutout" alt="" src="{pictures[key]}">' if key in pictures else ""
+        for key in np.asarray(table["candidate_id"]).astype(str)
+    ]
+    return html_table(table[names], extra={"science | reference | difference": cutouts})
+
+
+def _exposures(run):
+    if not run.has_table("exposures"):
+        return ""
+    names = ["exposure_id", "filter", "mjd", "exptime", "gain", "gain_source"]
+    names += ["zero_point", "zero_point_source", "fwhm", "elongation", "n_stars"]
+    names += ["limiting_mag", "used", "reason"]
+    table = run.read_table("exposures")
+    return html_table(table[[name for name in names if name in table.colnames]])
+
+
+def _subtractions(run):
+    if not run.has_table("subtractions"):
+        return ""
+    names = ["exposure_id", "method", "reference", "science_fwhm", "reference_fwhm"]
+    names += ["alignment_rms", "kernel_sum", "noise_width", "star_width"]
+    names += ["n_candidates", "good", "reason"]
+    table = run.read_table("subtractions")
+    return html_table(table[[name for name in names if name in table.colnames]])
+
+
+def _completeness(run):
+    if not run.has_table("completeness"):
+        return ""
+    table = run.read_table("completeness")
+    for name in ("group", "axis"):
+        if name in table.colnames:
+            wanted = str(table[name][0]) if len(table) else ""
+            table = table[np.asarray(table[name]).astype(str) == wanted]
+    return html_table(table)
+
+
+def _classifier(run):
+    if not run.metrics_path.is_file():
+        return ""
+    rows = []
+    for part, selections in run.read_json(run.metrics_path).get("parts", {}).items():
+        for selection, text in (("headline", "new places"), ("all", "all places")):
+            found = selections.get(selection)
+            if not found:
+                continue
+            (tpr, of_tpr), (fpr, of_fpr) = (
+                in_words(found["tpr"]),
+                in_words(found["fpr"]),
+            )
+            area = "" if found["auc"] is None else f"{found['auc']:.4f}"
+            rows.append([part, text, f"{tpr} ({of_tpr})", f"{fpr} ({of_fpr})", area])
+    head = ["part", "candidates at", "TPR", "FPR", "area under the ROC"]
+    note = (
+        "<p>A new place is one on the sky and on the detector where no candidate of "
+        "the training part stood; those figures count.</p>"
+    )
+    return note + html_table(rows, head=head) if rows else ""
+
+
+def _figures(campaign):
+    """Return a section for each notebook that drew something."""
+    for stage in campaign.stages:
+        number = stage.name.split("_")[0]
+        paths = sorted(campaign.run.figures_dir.glob(f"{number}_*.png"))
+        if not paths:
+            continue
+        cells = json.loads(campaign.notebook(stage.name).read_text())["cells"]
+        items = []
+        for path in paths:
+            caption = first_sentence(markdown_near(cells, path.stem))
+            words = path.stem.split("_", 1)[1].replace("_", " ")
+            items.append(
+                f'<figure><img alt="{escape(words)}" '
+                f'src="{data_uri(path.read_bytes())}"><figcaption>'
+                f"<b>{escape(words.capitalize())}.</b> {escape(caption)}"
+                "</figcaption></figure>"
+            )
+        title = first_heading(cells) or stage.name
+        yield f"{title}", f"{_link(stage.name)}\n" + "\n".join(items)
+
+
+def _link(name):
+    return (
+        f'<p><a href="notebooks/{escape(name)}.ipynb">{escape(name)}.ipynb</a>, '
+        "as it was executed</p>"
+    )
+
+
+def _parameters(campaign):
+    rows = [
+        [name, json.dumps(value), json.dumps(parameter.default), parameter.help]
+        for name, (parameter, value) in campaign.values().items()
+        if value != parameter.default
+    ]
+    return html_table(rows, head=["name", "value", "default", "meaning"])
+
+
+def _stages(campaign):
+    entries = Manifest(campaign.run).entries
+    rows, links = [], []
+    for stage in campaign.stages:
+        entry = entries.get(stage.name)
+        rows.append(
+            [
+                "finished" if entry else "not finished",
+                format_seconds(entry["seconds"]) if entry else "",
+                entry["finished"] if entry else "",
+                ", ".join(stage.writes),
+                ", ".join(f"{k} {v}" for k, v in entry["versions"].items())
+                if entry
+                else "",
+            ]
+        )
+        links.append(
+            f'<a href="notebooks/{escape(stage.name)}.ipynb">{escape(stage.name)}</a>'
+        )
+    head = ["state", "took", "at", "writes", "versions"]
+    return html_table(rows, head=head, extra={"notebook": links})

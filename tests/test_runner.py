@@ -1,0 +1,401 @@
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import fake_chain
+import pytest
+
+from gmadet_nb.campaign.plan import check_paths, open_campaign
+from gmadet_nb.campaign.runner import campaign_status, run_campaign
+from gmadet_nb.campaign.stages import WORKFLOWS, producers, select_stages
+from gmadet_nb.errors import BadInputError, BadParameterError, StageError
+
+
+class Chain:
+    """A folder with fake notebooks, one image and a campaign file."""
+
+    def __init__(self, folder):
+        self.folder, self.notebooks = folder, folder / "notebooks"
+        self.params = folder / "x.yaml"
+        self.run = folder / "run"
+        self.lines = []
+
+    def open(self, *assignments):
+        return open_campaign(
+            self.params, assignments=assignments, notebooks=self.notebooks
+        )
+
+    def start(self, *assignments, **choices):
+        self.lines.clear()
+        campaign = self.open(*assignments)
+        return run_campaign(campaign, echo=self.lines.append, **choices)
+
+    def reasons(self, *assignments):
+        statuses = campaign_status(self.open(*assignments))
+        return {status.name: status.reason for status in statuses}
+
+    def replace_cell(self, stage, *cells):
+        fake_chain.write_notebook(self.notebooks, stage, *cells)
+
+    def manifest(self):
+        return json.loads((self.run / "manifest.json").read_text())["stages"]
+
+
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fake_chain.write_chain(tmp_path / "notebooks")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.fits").write_text("an image")
+    (tmp_path / "x.yaml").write_text("detection_threshold: 4\n")
+    return Chain(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        fake_chain.write_chain(folder / "notebooks")
+        (folder / "images").mkdir()
+        (folder / "images/a.fits").write_text("an image")
+        (folder / "x.yaml").write_text("detection_threshold: 4\n")
+        chain = Chain(folder)
+        chain.ran = chain.start()
+        chain.first_lines = list(chain.lines)
+    return chain
+
+
+@pytest.fixture
+def finished(finished_folder, monkeypatch):
+    """Return a chain that has run; the tests that take it leave it as it is."""
+    monkeypatch.chdir(finished_folder.folder)
+    return finished_folder
+
+
+# The stage table
+
+
+def test_the_two_workflows_have_their_stages():
+    assert [stage.name[:2] for stage in WORKFLOWS["train"]] == [
+        f"{number:02d}" for number in range(1, 11)
+    ]
+    assert [stage.name[:2] for stage in WORKFLOWS["apply"]] == [
+        "01",
+        "03",
+        "04",
+        "09",
+        "10",
+    ]
+
+
+@pytest.mark.parametrize("workflow", ["train", "apply"])
+def test_what_a_stage_reads_is_written_before_it_or_by_a_person(workflow):
+    written = {"labels/"}
+    for stage in WORKFLOWS[workflow]:
+        assert set(stage.reads) <= written
+        written |= set(stage.writes)
+
+
+@pytest.mark.parametrize("name", ["03", "detect", "03_detect"])
+def test_a_stage_is_known_by_number_and_by_name(name):
+    stages = select_stages(WORKFLOWS["train"], first=name, last="04")
+    assert [stage.name for stage in stages] == ["03_detect", "04_cutouts"]
+
+
+def test_an_unknown_stage_is_refused_with_the_nearest():
+    with pytest.raises(BadParameterError, match="The nearest is 03_detect"):
+        select_stages(WORKFLOWS["train"], first="03_detekt")
+    with pytest.raises(BadParameterError, match="02_simulate' is no stage of this"):
+        select_stages(WORKFLOWS["apply"], last="02_simulate")
+    with pytest.raises(BadParameterError, match="--to must not stand before --from"):
+        select_stages(WORKFLOWS["train"], first="04", last="02")
+
+
+def test_labels_are_nobodys_product_and_suspects_make_no_circle():
+    stages = {stage.name: stage for stage in WORKFLOWS["train"]}
+    assert "labels/" in stages["07_dataset"].reads
+    assert "suspects.ecsv" not in stages["06_label"].reads
+    assert "06_label" not in producers(stages["07_dataset"], WORKFLOWS["train"])
+
+
+# What is checked before a kernel starts
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("images_dir=nowhere", "images_dir must be a folder of FITS files.*nowhere"),
+        ("telescope=generik", "no telescope 'generik'.*generic"),
+        ("reference=stak", "reference must be.*'stak' is no file.*mean 'stack'"),
+        ("reference=no/such.fits", "'no/such.fits' is no file"),
+        ("model=nowhere", "model must be a folder, and 'nowhere' is none"),
+        ("model=images", r"a folder with model\.json in it, and 'images' has none"),
+        ("truth=nowhere.ecsv", "truth must be a table"),
+        ("workflow=aply", "workflow must be one of train, apply.*mean 'apply'"),
+        ("workflow=apply", "model must name the model folder of an earlier run"),
+    ],
+)
+def test_what_is_absent_is_refused_before_a_kernel_starts(chain, assignment, message):
+    with pytest.raises(BadParameterError, match=message):
+        chain.start(assignment)
+    assert not chain.run.exists()
+
+
+def test_paths_of_stages_left_out_are_not_asked_for(chain):
+    campaign = chain.open("workflow=apply")
+    check_paths(campaign, select_stages(campaign.stages, last="04"))
+
+
+# A run, and what makes a stage run again
+
+
+def test_all_stages_run_once_in_order_and_leave_their_records(finished):
+    assert finished.ran == [stage.name for stage in WORKFLOWS["train"]]
+    entries = finished.manifest()
+    assert list(entries) == finished.ran
+    assert entries["03_detect"]["parameters"] == {
+        "workflow": "train",
+        "subtraction": "reference",
+        "reference": "stack",
+        "detection_threshold": 4.0,
+    }
+    assert entries["03_detect"]["seconds"] > 0
+    assert "astropy" in entries["03_detect"]["versions"]
+    executed = sorted(path.name for path in (finished.run / "notebooks").iterdir())
+    assert executed == [f"{name}.ipynb" for name in finished.ran]
+    assert sorted(path.name for path in finished.folder.iterdir()) == [
+        "images",
+        "notebooks",
+        "run",
+        "x.yaml",
+    ]
+
+
+def test_what_cells_print_comes_with_the_stage_in_front(finished):
+    assert "03_detect | 03_detect has run" in finished.first_lines
+    at = finished.first_lines.index("03_detect runs: it has not finished here yet")
+    assert re.fullmatch(r"03_detect done in .* s", finished.first_lines[at + 2])
+
+
+def test_a_second_run_does_nothing(finished):
+    assert finished.start() == []
+    assert finished.lines[2] == "03_detect is up to date"
+
+
+def test_the_resolved_parameters_open_the_same_campaign(finished):
+    by_folder = open_campaign(finished.run, notebooks=finished.notebooks)
+    assert by_folder.parameters == finished.open().parameters
+    assert (
+        "detection_threshold: 4.0  # S/N" in (finished.run / "params.yaml").read_text()
+    )
+
+
+def test_a_changed_parameter_is_named_and_what_follows_waits(finished):
+    reasons = finished.reasons("detection_threshold=5", "compute=serial")
+    assert reasons["02_simulate"] == ""
+    assert reasons["03_detect"] == "detection_threshold changed from 4.0 to 5.0"
+    assert reasons["04_cutouts"] == "03_detect runs before it"
+    assert reasons["07_dataset"] == "04_cutouts runs before it"
+
+
+def test_a_label_makes_the_data_set_out_of_date_but_not_the_labelling(finished):
+    path = finished.run / "labels/ann.jsonl"
+    path.parent.mkdir()
+    path.write_text("{}\n")
+    try:
+        reasons = finished.reasons()
+    finally:
+        path.unlink()
+        path.parent.rmdir()
+    assert reasons["06_label"] == ""
+    assert reasons["07_dataset"] == "labels/ changed"
+
+
+def test_new_suspects_do_not_make_the_labelling_out_of_date(finished):
+    path = finished.run / "suspects.ecsv"
+    before = path.read_text()
+    path.write_text("changed")
+    try:
+        reasons = finished.reasons()
+    finally:
+        path.write_text(before)
+    assert reasons.pop("10_check_inference") == (
+        "suspects.ecsv is no longer what it wrote"
+    )
+    assert set(reasons.values()) == {""}
+
+
+def test_a_changed_image_makes_the_first_stage_out_of_date(finished):
+    path = finished.folder / "images/b.fits"
+    path.write_text("another")
+    try:
+        assert finished.reasons()["01_images"] == "images_dir images changed"
+    finally:
+        path.unlink()
+    assert finished.reasons()["01_images"] == ""
+
+
+def test_a_changed_cell_runs_again_and_a_comment_does_not(finished):
+    cell = fake_chain.writing_cell("05_check_simulation")
+    finished.replace_cell("05_check_simulation", cell + "\n# a remark")
+    try:
+        assert finished.reasons()["05_check_simulation"] == ""
+        finished.replace_cell("05_check_simulation", cell + "\nx = 1")
+        assert finished.reasons()["05_check_simulation"] == "its code changed"
+    finally:
+        finished.replace_cell("05_check_simulation", cell)
+
+
+def test_only_what_is_out_of_date_runs_and_the_rest_is_kept(chain):
+    chain.start(last="02")
+    (chain.run / "simulated_objects.ecsv").unlink()
+    assert chain.start(last="02") == ["02_simulate"]
+    assert chain.lines[:2] == [
+        "01_images is up to date",
+        "02_simulate runs: simulated_objects.ecsv is gone",
+    ]
+    assert chain.start(last="02", force=True) == ["01_images", "02_simulate"]
+    assert chain.lines[0] == "01_images runs: forced"
+
+
+def test_starting_later_leaves_the_stages_before_as_they_are(chain):
+    chain.start(last="01")
+    assert chain.start("min_stars=9", first="02", last="02") == ["02_simulate"]
+    assert chain.lines[0] == (
+        "01_images is out of date (min_stars changed from 8 to 9), but left as it is"
+    )
+
+
+def test_a_stage_whose_inputs_are_not_finished_is_refused(chain):
+    with pytest.raises(BadInputError, match="02_simulate needs 01_images, which has"):
+        chain.start(first="02", last="02")
+
+
+def test_figures_that_are_no_longer_drawn_are_removed(chain):
+    figures = chain.run / "figures"
+    figures.mkdir(parents=True)
+    for name in ["01_old.png", "02_other.png"]:
+        (figures / name).write_text("")
+        os.utime(figures / name, (1e9, 1e9))
+    chain.start(last="01")
+    assert [path.name for path in figures.iterdir()] == ["02_other.png"]
+
+
+# What goes wrong
+
+
+def test_a_failing_cell_is_named_and_running_again_goes_on_from_there(chain):
+    good = fake_chain.writing_cell("02_simulate")
+    chain.replace_cell("02_simulate", good, 'x = 1\nraise ValueError("too\\nfaint")')
+    with pytest.raises(
+        StageError,
+        match=r"02_simulate stopped in cell \[4\] \(x = 1\): ValueError: too faint",
+    ):
+        chain.start(last="02")
+    assert list(chain.manifest()) == ["01_images"]
+    executed = sorted(path.name for path in (chain.run / "notebooks").iterdir())
+    assert executed == ["01_images.ipynb", "02_simulate.failed.ipynb"]
+
+    chain.replace_cell("02_simulate", good)
+    assert chain.start(last="02") == ["02_simulate"]
+    executed = sorted(path.name for path in (chain.run / "notebooks").iterdir())
+    assert executed == ["01_images.ipynb", "02_simulate.ipynb"]
+
+
+@pytest.mark.parametrize(
+    "leave", ["import sys; sys.exit(0)", "import sys; sys.exit()", "raise SystemExit"]
+)
+def test_a_cell_that_leaves_early_has_not_finished(chain, leave):
+    chain.replace_cell("01_images", leave, fake_chain.writing_cell("01_images"))
+    with pytest.raises(StageError, match=r"01_images stopped in cell \[3\]"):
+        chain.start(last="01")
+    assert not (chain.run / "manifest.json").exists()
+
+
+def test_a_dead_kernel_is_told(chain):
+    chain.replace_cell("01_images", "import os; os._exit(9)")
+    with pytest.raises(StageError, match="since its kernel died"):
+        chain.start(last="01")
+
+
+def test_a_stage_that_does_not_write_its_files_has_not_finished(chain):
+    chain.replace_cell("01_images", "x = 1")
+    with pytest.raises(StageError, match=r"01_images must write exposures\.ecsv, psf/"):
+        chain.start(last="01")
+
+
+def test_a_second_runner_on_the_same_folder_is_refused(chain):
+    chain.run.mkdir()
+    with (chain.run / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711\n")
+        lock.flush()
+        with pytest.raises(BadInputError, match=r"another runner \(process 4711\)"):
+            chain.start(last="01")
+
+
+def start_process(chain):
+    """Start a run whose second stage waits, and return once that stage is at work."""
+    chain.replace_cell(
+        "02_simulate",
+        fake_chain.writing_cell("02_simulate"),
+        "import os, time\nfrom pathlib import Path\n"
+        "Path('kernel.pid').write_text(str(os.getpid()))\ntime.sleep(120)",
+    )
+    command = "import sys; from gmadet_nb.campaign.cli import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", command, "run", "x.yaml", "--notebooks", "notebooks"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    pid = chain.folder / "kernel.pid"
+    wait_until(lambda: pid.is_file() and pid.read_text())
+    return process, int(pid.read_text())
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+def is_alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, number):
+    process, kernel = start_process(chain)
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    if number == signal.SIGTERM:
+        assert process.returncode == 143
+        assert not is_alive(kernel)
+        assert "Traceback" not in output
+    else:
+        # The kernel still holds the lock, until it notices that it is alone.
+        if is_alive(kernel):
+            with pytest.raises(BadInputError, match="in use by another runner"):
+                chain.start(last="01")
+        wait_until(lambda: not is_alive(kernel))
+    assert list(chain.manifest()) == ["01_images"]
+    with pytest.raises(BadInputError, match="03_detect needs 02_simulate"):
+        chain.start(first="03", last="03")
+
+    chain.replace_cell("02_simulate", fake_chain.writing_cell("02_simulate"))
+    assert chain.start(last="02") == ["02_simulate"]
+    notebooks = sorted(path.name for path in (chain.run / "notebooks").iterdir())
+    assert notebooks == ["01_images.ipynb", "02_simulate.ipynb"]
