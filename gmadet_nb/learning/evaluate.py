@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import Table, join
 
-from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.errors import BadInputError, BadParameterError, StageError
 from gmadet_nb.learning.completeness import (
     Fit50,
     binomial_interval,
@@ -22,8 +22,10 @@ __all__ = [
     "auc",
     "binomial_interval",
     "brier",
+    "check_better_than_chance",
     "choose_threshold",
     "completeness",
+    "describe",
     "fit_m50",
     "metrics",
     "rate",
@@ -295,6 +297,36 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
                     figures[f"by_{name}"] = _in_bins(some, name, edges, threshold)
             report[part][selection] = figures
     return report
+
+
+def describe(figures, *, name):
+    """Say TPR and FPR of one selection of `metrics` in one line, with intervals."""
+    words = []
+    for rate_name, kind in (("tpr", "real"), ("fpr", "bogus")):
+        found = figures[rate_name]
+        if found["n"]:
+            words.append(
+                f"{rate_name.upper()} {found['value']:.3f} "
+                f"({found['low']:.3f} to {found['high']:.3f}, {found['k']} of "
+                f"{found['n']} {kind})"
+            )
+        else:
+            words.append(f"{rate_name.upper()} not known (no {kind})")
+    return f"{name}: {', '.join(words)}"
+
+
+def check_better_than_chance(figures):
+    """Raise if the scores of a selection of `metrics` order no better than chance.
+
+    Where a class is missing there is nothing to check.
+    """
+    area = figures["auc"]
+    if np.isfinite(area) and area <= 0.5:
+        raise StageError(
+            f"The model must do better than chance on candidates that it has not seen; "
+            f"its area under the ROC curve is {area:.3f}. Look at the labels in "
+            "06_label, and at the training losses."
+        )
 
 
 def _figures(rows, threshold):

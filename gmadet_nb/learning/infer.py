@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, join
 
-from gmadet_nb.errors import BadInputError
+from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.progress import Ticker
@@ -243,6 +243,22 @@ def keep_above(scores, threshold):
     # As float64: a threshold rounded to float32 could lie on the other side.
     table["kept"] = np.asarray(table["score"], float) >= threshold
     return table
+
+
+def check_scores(scores):
+    """Raise if there are candidates and hardly any could be scored.
+
+    Parameters
+    ----------
+    scores : astropy.table.Table
+        With ``score``.
+    """
+    n_scored = int(np.isfinite(np.asarray(scores["score"], float)).sum())
+    if len(scores) and n_scored < 0.5 * len(scores):
+        raise StageError(
+            f"At least half of the candidates must have pixels to judge, only "
+            f"{n_scored} of {len(scores)} have. Look at the differences of 03_detect."
+        )
 
 
 def write_infer_results(path, scores, candidates, exposures):
