@@ -158,6 +158,43 @@ def rank_candidates(checked, *, threshold, fwhm_ratio_min, fwhm_ratio_max):
     return ranked
 
 
+def worst(checked, label, *, n):
+    """Return up to ``n`` candidate ids whose score is farthest from their label.
+
+    Parameters
+    ----------
+    checked : astropy.table.Table
+        ``candidate_id``, ``label``, ``score``.
+    label : {"real", "bogus"}
+        Which labels to look at: of the real ones the lowest scores come first, of
+        the bogus ones the highest.
+    """
+    score = np.asarray(checked["score"], float)
+    rows = np.flatnonzero((np.asarray(checked["label"]) == label) & np.isfinite(score))
+    order = np.argsort(score[rows] if label == "real" else -score[rows], kind="stable")
+    return [str(key) for key in checked["candidate_id"][rows[order[:n]]]]
+
+
+def headline(metrics):
+    """Return the main figures of ``metrics.json`` as a table to show."""
+    rows = [
+        ("candidates", str(metrics["n_candidates"])),
+        ("kept", str(metrics["n_kept"])),
+        ("threshold", f"{metrics['threshold']:.3f}"),
+    ]
+    for selection, words in (("headline", "new places"), ("all", "all")):
+        figures = metrics["parts"].get("test", {}).get(selection)
+        for name in ("tpr", "fpr") if figures else ():
+            found = figures[name]
+            value = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+            rows.append((f"test part, {words}: {name}", f"{value}, n {found['n']}"))
+    if metrics["truth"]["n_occurrences"]:
+        truth = metrics["truth"]
+        text = f"{truth['n_detected']} detected, {truth['n_kept']} kept"
+        rows.append((f"{truth['n_occurrences']} known transients", text))
+    return Table(rows=rows, names=("figure", "value"))
+
+
 def count_kept(ranked):
     """Return how many candidates are left after each cut: a table to show."""
     steps = {

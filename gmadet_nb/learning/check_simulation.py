@@ -146,12 +146,17 @@ def bright_recovered(sources, *, min_snr):
     return table
 
 
+def median_fraction(bright):
+    """Return the median of the fractions over the exposures; NaN if none is known."""
+    fraction = np.asarray(bright["fraction"], dtype=float)
+    known = fraction[np.isfinite(fraction)]
+    return float(np.median(known)) if len(known) else np.nan
+
+
 def summarize(sources, fits, bright):
     """Return the figures of 05 that a summary wants, as plain numbers."""
     found = rate(int(np.sum(sources["recovered"])), len(sources))
     every = fits[0]
-    fraction = np.asarray(bright["fraction"], dtype=float)
-    known = fraction[np.isfinite(fraction)]
     return {
         "n_injected": len(sources),
         "n_recovered": found["k"],
@@ -161,7 +166,7 @@ def summarize(sources, fits, bright):
         "m50": float(every["m50"]),
         "m50_err": float(every["m50_err"]),
         "snr50": float(every["snr50"]),
-        "bright_recovered_median": float(np.median(known)) if len(known) else np.nan,
+        "bright_recovered_median": median_fraction(bright),
     }
 
 

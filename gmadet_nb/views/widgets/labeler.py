@@ -154,6 +154,13 @@ class CutoutLabeler(anywidget.AnyWidget):
         return _png(ground.convert("RGB"))
 
 
+def show_labeler(session, store, *, n_columns, captions, interactive):
+    """Return the grid to display, or None where no person is there to use it."""
+    if not interactive:
+        return None
+    return CutoutLabeler(session, store, n_columns=n_columns, captions=captions)
+
+
 def draw_atlas(pixels, *, n_columns):
     """Lay cutouts out as one picture, each as science, reference, difference.
 

@@ -1,0 +1,155 @@
+"""What 06_label shows: who labels, in which order, and which labels there are."""
+
+import getpass
+import re
+
+import numpy as np
+from astropy.table import Table
+
+from gmadet_nb.learning.labels import LabelLog, LabelSession
+
+LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "")
+
+
+def labeler_name(labeler):
+    """Return the labeler's name: the one given, else the login name.
+
+    A login name may hold letters that a file name here may not: they become
+    ``_``. Where the system knows no login name it is "anonymous".
+    """
+    if labeler:
+        return labeler
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a container may run under a number without a name
+        login = ""
+    return re.sub(r"[^A-Za-z0-9_+-]", "_", login) or "anonymous"
+
+
+def open_session(run, *, labeler, order, page_size, seed):
+    """Open a labelling session on the candidates of a run.
+
+    Scores and suspects are used where `09_infer` and `10_check_inference` have
+    written them, and do not have to be there.
+
+    Parameters
+    ----------
+    run : gmadet_nb.files.rundir.RunDir
+        The run.
+    labeler : str
+        Name of the labeler; "" for the login name.
+    order : {"unlabeled", "score", "suspects", "random"}
+        Which candidates come first.
+    page_size : int
+        Candidates on a page.
+    seed : int
+        Of the order "random".
+
+    Returns
+    -------
+    session : LabelSession
+        Its log is ``labels/<labeler>.jsonl``.
+    captions : dict
+        candidate_id -> S/N, magnitude and score in one short line.
+    """
+    candidates = run.read_table("candidates")
+    crossmatch = run.read_table("crossmatch")
+    scores = {}
+    if run.has_table("scores"):
+        table = run.read_table("scores")
+        scores = {
+            str(key): float(score)
+            for key, score in table["candidate_id", "score"].iterrows()
+        }
+    suspects = run.read_table("suspects") if run.has_table("suspects") else ()
+    log = LabelLog(run.label_path(labeler_name(labeler)))
+    session = LabelSession(
+        candidates,
+        log,
+        order=order,
+        page_size=page_size,
+        rng=np.random.default_rng([seed, 3]),
+        auto_labels=automatic_labels(crossmatch),
+        scores=scores,
+        suspects=suspects,
+    )
+    return session, make_captions(candidates, scores)
+
+
+def automatic_labels(crossmatch):
+    """Return candidate_id -> automatic label, those without one left out."""
+    columns = crossmatch["candidate_id", "auto_label"]
+    return {str(key): str(label) for key, label in columns.iterrows() if key and label}
+
+
+def make_captions(candidates, scores):
+    """Return candidate_id -> "S/N 12 · 19.3 mag · score 0.97", the score if known."""
+    captions = {}
+    for key, snr, mag in candidates["candidate_id", "snr", "mag"].iterrows():
+        parts = [f"S/N {snr:.3g}" if snr < 1000 else f"S/N {snr:.0f}", f"{mag:.1f} mag"]
+        if np.isfinite(scores.get(str(key), np.nan)):
+            parts.append(f"score {scores[str(key)]:.2f}")
+        captions[str(key)] = " · ".join(parts)
+    return captions
+
+
+def label_table(crossmatch, human_labels):
+    """Return one row a candidate with the label in force and where it is from.
+
+    Parameters
+    ----------
+    crossmatch : astropy.table.Table
+        ``candidate_id``, ``exposure_id``, ``auto_label``, ``auto_origin``.
+    human_labels : astropy.table.Table
+        ``candidate_id``, ``label``, ``labeler``: a person's word counts first.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``candidate_id``, ``exposure_id``, ``label`` (one of `LABEL_WORDS`),
+        ``origin`` ("human:<labeler>", "injected", "unmatched", "recurrent", "").
+    """
+    said = {
+        str(key): (str(label), f"human:{who}")
+        for key, label, who in human_labels[
+            "candidate_id", "label", "labeler"
+        ].iterrows()
+    }
+    rows = {}
+    columns = ("candidate_id", "exposure_id", "auto_label", "auto_origin")
+    for key, exposure_id, label, origin in crossmatch[columns].iterrows():
+        if not key:
+            continue
+        if label == "ambiguous" or str(key) not in rows:
+            automatic = (str(label), str(origin))
+            rows[str(key)] = (str(exposure_id), *said.get(str(key), automatic))
+    names = ("candidate_id", "exposure_id", "label", "origin")
+    return Table(
+        rows=[(key, *row) for key, row in rows.items()] or None,
+        names=names,
+        dtype=(str,) * 4,
+    )
+
+
+def count_labels(labels):
+    """Count candidates by label and origin: a table to show, the largest first."""
+    pairs = list(zip(labels["label"], labels["origin"], strict=True))
+    counts = {pair: pairs.count(pair) for pair in set(pairs)}
+    rows = [
+        (label or "(none)", origin or "(none)", n)
+        for (label, origin), n in sorted(counts.items(), key=lambda item: -item[1])
+    ]
+    return Table(
+        rows=rows or None, names=("label", "origin", "n"), dtype=(str, str, int)
+    )
+
+
+def draw_sample(labels, words, n, *, rng):
+    """Return up to ``n`` candidate ids, at random, whose label is one of ``words``.
+
+    They stand in the order of the table, so that those of one exposure are
+    together.
+    """
+    chosen = np.flatnonzero(np.isin(np.asarray(labels["label"]).astype(str), words))
+    some = np.sort(rng.permutation(chosen)[:n])
+    return [str(key) for key in labels["candidate_id"][some]]
