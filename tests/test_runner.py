@@ -356,7 +356,11 @@ def start_process(chain):
         text=True,
     )
     pid = chain.folder / "kernel.pid"
-    wait_until(lambda: pid.is_file() and pid.read_text())
+    wait_until(
+        lambda: (pid.is_file() and pid.read_text()) or process.poll() is not None
+    )
+    if process.poll() is not None:
+        pytest.fail(f"the run ended early: {process.communicate()[0]}")
     return process, int(pid.read_text())
 
 

@@ -18,11 +18,11 @@ from gmadet_nb.errors import StageError
 class _KernelManager(AsyncKernelManager):
     """Start kernels that hold the run's lock as long as they live."""
 
-    lock_fd = log = None
+    lock_fd = remarks = None
 
     async def start_kernel(self, **kwargs):
         # What cells print comes by messages; the rest is the kernel's own remarks.
-        kwargs |= {"stdout": self.log, "stderr": self.log}
+        kwargs |= {"stdout": self.remarks, "stderr": self.remarks}
         await super().start_kernel(pass_fds=(self.lock_fd,), **kwargs)
 
 
@@ -72,10 +72,9 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
     running = output.with_name(f".{output.stem}.running.ipynb")
     lines = _Lines(output.stem, echo)
     try:
-        with _kernel_environment() as log:
-            manager = type(
-                "Manager", (_KernelManager,), {"lock_fd": lock_fd, "log": log}
-            )
+        with _kernel_environment() as remarks:
+            held = {"lock_fd": lock_fd, "remarks": remarks}
+            manager = type("Manager", (_KernelManager,), held)
             executed = execute_notebook(
                 _no_braces(notebook),
                 _no_braces(running),
@@ -157,8 +156,8 @@ def _kernel_environment():
         before = {name: os.environ.get(name) for name in wanted}
         _set_environment(wanted)
         try:
-            with open(Path(runtime) / "kernel.log", "wb") as log:
-                yield log
+            with open(Path(runtime) / "kernel.log", "wb") as remarks:
+                yield remarks
         finally:
             _set_environment(before)
 
