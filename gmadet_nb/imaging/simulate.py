@@ -184,31 +184,42 @@ def _draw_places(image, psf, n_sources, galaxies, separation, rng):
         raise BadParameterError(
             f"near_galaxy_fraction must be between 0 and 1, got {fraction}."
         )
-    ny, nx = image.data.shape
     usable = image.usable
-    x, y, on_galaxy = [], [], []
-    wanted_on_galaxy = round(fraction * n_sources) if len(hosts) else 0
-    for i in range(n_sources):
-        for _ in range(_MAX_TRIES):
-            if i < wanted_on_galaxy:
-                host = hosts[rng.integers(len(hosts))]
-                # Uniform over the disk of one half-light radius.
-                distance = host["half_light_radius"] * np.sqrt(rng.uniform())
-                angle = rng.uniform(0, 2 * np.pi)
-                x_try = host["x"] + distance * np.cos(angle)
-                y_try = host["y"] + distance * np.sin(angle)
-            else:
-                x_try, y_try = rng.uniform(-0.5, nx - 0.5), rng.uniform(-0.5, ny - 0.5)
-            row, column = round(y_try), round(x_try)
-            if not (0 <= row < ny and 0 <= column < nx and usable[row, column]):
-                continue
-            apart = np.hypot(np.array(x) - x_try, np.array(y) - y_try)
-            if np.all(apart >= separation):
-                x.append(x_try)
-                y.append(y_try)
-                on_galaxy.append(i < wanted_on_galaxy)
+    kinds = np.arange(n_sources) < round(fraction * n_sources)
+    places = []
+    for wants_host in kinds & (len(hosts) > 0):
+        taken = np.array([place[:2] for place in places]).reshape(-1, 2)
+        # Galaxies are few: once none is free, plain sky takes the rest.
+        for on_galaxy in (True, False) if wants_host else (False,):
+            place = _draw_free_place(
+                usable, hosts if on_galaxy else None, taken, separation, rng
+            )
+            if place is not None:
+                places.append((*place, on_galaxy))
                 break
-    return np.array(x, float), np.array(y, float), np.array(on_galaxy, bool)
+    x, y, on_galaxy = np.array(places, dtype=float).reshape(-1, 3).T
+    return x, y, on_galaxy.astype(bool)
+
+
+def _draw_free_place(usable, hosts, taken, separation, rng):
+    """Draw one position away from those taken, or None where none is found."""
+    ny, nx = usable.shape
+    for _ in range(_MAX_TRIES):
+        if hosts is None:
+            x, y = rng.uniform(-0.5, nx - 0.5), rng.uniform(-0.5, ny - 0.5)
+        else:
+            host = hosts[rng.integers(len(hosts))]
+            # Uniform over the disk of one half-light radius.
+            distance = host["half_light_radius"] * np.sqrt(rng.uniform())
+            angle = rng.uniform(0, 2 * np.pi)
+            x = host["x"] + distance * np.cos(angle)
+            y = host["y"] + distance * np.sin(angle)
+        row, column = round(y), round(x)
+        if not (0 <= row < ny and 0 <= column < nx and usable[row, column]):
+            continue
+        if np.all(np.hypot(taken[:, 0] - x, taken[:, 1] - y) >= separation):
+            return x, y
+    return None
 
 
 def inject_sources(image, sources, psf, *, rng):

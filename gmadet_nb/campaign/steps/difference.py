@@ -1,0 +1,260 @@
+"""03: the difference of one exposure, and its candidates."""
+
+import logging
+from functools import lru_cache
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table, vstack
+
+from gmadet_nb.campaign.steps.products import (
+    open_science,
+    read_psf_and_sources,
+    row_of,
+    write_difference,
+)
+from gmadet_nb.errors import BadImageError, BadInputError, BadParameterError
+from gmadet_nb.files.images import Image, open_exposure
+from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.imaging import detect
+from gmadet_nb.imaging import photometry as phot
+from gmadet_nb.imaging import subtract as subtraction_tools
+from gmadet_nb.sky import references
+
+logger = logging.getLogger(__name__)
+
+_SUBTRACTION_UNITS = {
+    "science_fwhm": u.pix,
+    "reference_fwhm": u.pix,
+    "alignment_rms": u.pix,
+}
+
+
+def choose_reference(subtraction, reference):
+    """Return what to subtract: ``none``, ``stack``, ``best`` or a path.
+
+    Raises
+    ------
+    BadParameterError
+        If ``subtraction`` is neither ``reference`` nor ``none``.
+    """
+    if subtraction not in ("reference", "none"):
+        raise BadParameterError(
+            f"subtraction must be 'reference' or 'none', got {subtraction!r}."
+        )
+    return "none" if subtraction == "none" else reference
+
+
+def detect_on_exposure(
+    exposure_id, *, run_dir, workflow, reference, n_stack, kernel_degree, threshold
+):
+    """Subtract, detect and measure on one exposure, and write its difference.
+
+    Parameters
+    ----------
+    exposure_id : str
+    run_dir : str
+    workflow : str
+        ``train`` takes the exposure with injected sources, ``apply`` as it is.
+    reference : str
+        ``none``, ``best``, ``stack`` or the path of a FITS file.
+    n_stack : int
+        At most so many exposures in a stack.
+    kernel_degree : int
+    threshold : float
+        [sigma]
+
+    Returns
+    -------
+    row : dict
+        One row of the subtractions table.
+    candidates : astropy.table.Table or None
+        None where no difference could be made.
+    """
+    run = RunDir(run_dir)
+    exposures = run.read_table("exposures")
+    row = row_of(exposures, exposure_id)
+    science = open_science(run, row, workflow)
+    psf, sources = read_psf_and_sources(run, exposure_id)
+    quality = _empty_subtraction(exposure_id, psf.fwhm)
+    try:
+        difference = _make_difference(
+            run,
+            exposures,
+            row,
+            science,
+            sources,
+            reference,
+            n_stack,
+            kernel_degree,
+            quality,
+        )
+    except BadImageError as error:
+        quality["reason"] = str(error)
+        logger.info("%s not subtracted: %s", exposure_id, error)
+        return quality, None
+    quality["good"], quality["reason"] = subtraction_tools.judge(difference)
+    snr = detect.significance(difference, psf)
+    x, y = detect.find_candidates(snr, detection_threshold=threshold, fwhm=psf.fwhm)
+    candidates = detect.measure_candidates(
+        difference, science, psf, x, y, reference_sources=_reference_sources(difference)
+    )
+    quality["n_candidates"] = len(candidates)
+    write_difference(run.difference_path(exposure_id), difference, science.header)
+    return quality, candidates
+
+
+def _empty_subtraction(exposure_id, fwhm):
+    row = {"exposure_id": exposure_id, "method": "", "reference": "", "n_reference": 0}
+    row |= {"science_fwhm": fwhm, "reference_fwhm": np.nan, "n_stars": 0}
+    row |= {"alignment_rms": np.nan, "alignment_method": "", "kernel_sum": np.nan}
+    row |= {"kernel_sum_scatter": np.nan, "noise_width": np.nan, "star_width": np.nan}
+    return row | {"n_candidates": 0, "good": False, "reason": ""}
+
+
+def _make_difference(
+    run, exposures, row, science, sources, reference, n_stack, kernel_degree, quality
+):
+    """Make one difference and note in ``quality`` how it was made."""
+    # Noise and stars come from the exposure as it was taken: injected sources are
+    # neither sky nor at home in the reference.
+    original = open_exposure(row)
+    variance = phot.measure_noise(original).variance(science.data)
+    if reference == "none":
+        quality["method"] = "none"
+        background, _ = phot.fit_background(original)
+        difference = subtraction_tools.no_reference(science, variance, background)
+    else:
+        stars = sources[sources["is_star"]]
+        made = make_reference(
+            run, exposures, row, original, sources, reference, n_stack
+        )
+        difference = subtraction_tools.subtract(
+            science,
+            variance,
+            (made.data, made.variance, made.mask),
+            science_fwhm=quality["science_fwhm"],
+            reference_fwhm=made.fwhm,
+            stars=stars,
+            degree=kernel_degree,
+        )
+        quality |= {"method": "kernel", "reference": made.text}
+        quality |= {"n_reference": made.n_images, "reference_fwhm": made.fwhm}
+        quality |= {"n_stars": len(stars), "alignment_rms": made.alignment_rms}
+        quality |= {"alignment_method": made.alignment_method}
+    for name in ("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width"):
+        quality[name] = getattr(difference, name)
+    return difference
+
+
+def make_reference(run, exposures, row, science, sources, reference, n_stack):
+    """Make the reference of one exposure, on its pixels.
+
+    Parameters
+    ----------
+    run : RunDir
+    exposures : astropy.table.Table
+    row : astropy.table.Row
+        Of the exposure that gets it.
+    science : Image
+    sources : astropy.table.Table
+        Of the exposure.
+    reference : str
+        ``best``, ``stack`` or the path of a FITS file.
+    n_stack : int
+
+    Returns
+    -------
+    reference : gmadet_nb.sky.references.Reference
+    """
+    place = {"science": science, "science_sources": sources}
+    if reference not in ("best", "stack"):
+        image, noise, there, fwhm = _reference_file(reference, str(row["telescope"]))
+        return references.place_reference(image, noise, there, fwhm, **place)
+    ranked = references.rank_exposures(exposures, without=row["exposure_id"])
+    made, failures = [], []
+    for other in ranked:
+        if len(made) >= (1 if reference == "best" else n_stack):
+            break
+        image, noise = references.open_night_exposure(other)
+        psf, there = read_psf_and_sources(run, other["exposure_id"])
+        try:
+            made.append(
+                references.place_reference(image, noise, there, psf.fwhm, **place)
+            )
+        except BadImageError as error:
+            failures.append(f"{other['exposure_id']}: {error}")
+    if not made:
+        raise BadImageError(
+            f"No exposure can be its reference. {' '.join(failures[:2])}"
+        )
+    if reference == "best":
+        return made[0]
+    return references.stack_references(made, sources[sources["is_star"]])
+
+
+@lru_cache(maxsize=1)
+def _reference_file(path, telescope):
+    return references.load_reference_file(path, telescope)
+
+
+def _reference_sources(difference):
+    """Find the sources of the matched reference, on the science exposure's pixels."""
+    if not np.isfinite(difference.reference).any():
+        return Table({"x": [], "y": []})
+    level = np.median(difference.reference[difference.usable])
+    sources = phot.find_sources(
+        Image(
+            data=difference.reference,
+            mask=difference.mask,
+            gain=1.0,
+            read_noise=0.0,
+            saturation=np.inf,
+            zero_point=np.nan,
+            exposure_id="reference",
+        ),
+        np.float32(level),
+        float(np.median(difference.noise)),
+    )
+    return sources["x", "y"]
+
+
+def subtractions_table(results):
+    """Make the subtractions table of the results of `detect_on_exposure`."""
+    table = Table(rows=[row for row, _ in results])
+    for name, unit in _SUBTRACTION_UNITS.items():
+        table[name].unit = unit
+    return table
+
+
+def candidates_table(results):
+    """Stack the candidates of the results of `detect_on_exposure`.
+
+    Raises
+    ------
+    BadInputError
+        If no exposure could be searched.
+    """
+    tables = [candidates for _, candidates in results if candidates is not None]
+    if not tables:
+        reasons = "; ".join(
+            f"{row['exposure_id']}: {row['reason']}" for row, _ in results
+        )
+        raise BadInputError(
+            f"At least one exposure must be subtracted, and none could: {reasons}"
+        )
+    return vstack(tables, metadata_conflicts="silent")
+
+
+def check_candidates(candidates, detection_threshold):
+    """Raise if there is nothing to classify.
+
+    Raises
+    ------
+    BadInputError
+    """
+    if len(candidates) == 0:
+        raise BadInputError(
+            "At least one candidate must be found to go on, and there is none above "
+            f"detection_threshold, {detection_threshold} sigma. Lower it."
+        )

@@ -1,0 +1,114 @@
+"""What one step leaves for the next: PSFs with their sources, differences."""
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.images import header_wcs, open_exposure
+from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.imaging import psf as psf_tools
+from gmadet_nb.imaging.subtract import Difference
+
+_NUMBERS = ("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width")
+
+
+def row_of(table, exposure_id):
+    """Return the row of one exposure."""
+    return table[table["exposure_id"] == exposure_id][0]
+
+
+def open_science(run, row, workflow):
+    """Open the exposure that a workflow searches.
+
+    Parameters
+    ----------
+    run : RunDir
+    row : astropy.table.Row
+        Of the exposures table.
+    workflow : str
+        ``train`` takes the exposure with injected sources, ``apply`` as it is.
+
+    Returns
+    -------
+    image : Image
+
+    Raises
+    ------
+    BadParameterError
+        If there is no such workflow.
+    BadInputError
+        If the sources have not been injected.
+    """
+    if workflow not in ("train", "apply"):
+        raise BadParameterError(
+            f"workflow must be 'train' or 'apply', got {workflow!r}."
+        )
+    if workflow == "apply":
+        return open_exposure(row)
+    path = run.simulated_path(row["exposure_id"])
+    if not path.is_file():
+        raise BadInputError(f"{path} must be there. Run 02_simulate first.")
+    return open_exposure(row, path)
+
+
+def write_psf_and_sources(path, psf, sources):
+    """Write the PSF with the sources beside it: later stages align by them."""
+    psf_tools.write_psf(path, psf)
+    with atomic_path(path) as temporary, fits.open(path, memmap=False) as hdus:
+        hdus.append(fits.table_to_hdu(sources))
+        hdus[-1].name = "SOURCES"
+        hdus.writeto(temporary)
+
+
+def read_sources(path):
+    """Read the sources that `examine_exposure` wrote beside a PSF."""
+    return Table.read(path, hdu="SOURCES", format="fits")
+
+
+def read_psf_and_sources(run, exposure_id):
+    """Read the PSF of an exposure and the sources beside it."""
+    path = run.psf_path(exposure_id)
+    return psf_tools.read_psf(path), read_sources(path)
+
+
+def write_difference(path, difference, header):
+    """Write a difference image with its reference, noise and mask."""
+    primary = fits.PrimaryHDU()
+    if header_wcs(header) is not None:
+        primary.header.update(header_wcs(header).to_header(relax=True))
+    hdus = [primary]
+    for name in ("difference", "reference", "noise", "mask"):
+        data = difference.data if name == "difference" else getattr(difference, name)
+        hdus.append(fits.ImageHDU(data, name=name.upper()))
+    for name in _NUMBERS:
+        value = getattr(difference, name)
+        if np.isfinite(value):
+            primary.header[f"HIERARCH {name.upper()}"] = value
+    with atomic_path(path) as temporary:
+        fits.HDUList(hdus).writeto(temporary)
+
+
+def read_difference(path):
+    """Read a difference image that `write_difference` wrote.
+
+    Raises
+    ------
+    BadInputError
+        If it is absent or broken.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            header = hdus[0].header
+            planes = {
+                name: hdus[name.upper()].data.astype(
+                    np.uint8 if name == "mask" else np.float32
+                )
+                for name in ("difference", "reference", "noise", "mask")
+            }
+    except (OSError, KeyError) as error:
+        raise BadInputError(
+            f"{path} must be a difference written by 03_detect: {error}. Run it again."
+        ) from error
+    numbers = {name: float(header.get(name.upper(), np.nan)) for name in _NUMBERS}
+    return Difference(data=planes.pop("difference"), **planes, **numbers)
