@@ -90,7 +90,10 @@ class Ticker:
         now = time.monotonic()
         rate = self.done / max(now - self._start, 1e-9)
         parts = [f"{self.done} of {self.total}" if self.total else f"{self.done}"]
-        parts.append(f"{rate:.3g}/s" if rate >= 1 else f"{1 / rate:.3g} s each")
+        if rate >= 1:
+            parts.append(f"{rate:.0f}/s" if rate >= 100 else f"{rate:.3g}/s")
+        else:
+            parts.append(f"{1 / rate:.3g} s each")
         if self.total and self.done < self.total:
             parts.append(f"{format_seconds((self.total - self.done) / rate)} left")
         else:

@@ -1,6 +1,7 @@
 """Run one notebook through papermill, with its lines on the terminal."""
 
 import os
+import re
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from traitlets.config import Config
 
 from gmadet_nb.campaign.compute import available_cores
 from gmadet_nb.errors import StageError
+
+# TensorFlow's remarks on itself, which no setting of its own keeps back.
+_NOISE = re.compile(r"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl")
 
 
 class _KernelManager(AsyncKernelManager):
@@ -35,7 +39,7 @@ class _Lines:
     def write(self, text):
         *lines, self._rest = (self._rest + text.replace("\r", "\n")).split("\n")
         for line in lines:
-            if line.strip():
+            if line.strip() and not _NOISE.match(line):
                 self.echo(f"{self.prefix} | {line.rstrip()}")
 
     def flush(self):
