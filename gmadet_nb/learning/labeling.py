@@ -83,13 +83,14 @@ def automatic_labels(crossmatch):
 
 
 def make_captions(candidates, scores):
-    """Return candidate_id -> "S/N 12 · 19.3 mag · score 0.97", the score if known."""
+    """Return candidate_id -> two short lines: S/N and magnitude, then the score."""
     captions = {}
     for key, snr, mag in candidates["candidate_id", "snr", "mag"].iterrows():
-        parts = [f"S/N {snr:.3g}" if snr < 1000 else f"S/N {snr:.0f}", f"{mag:.1f} mag"]
+        lines = [f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}"]
+        lines[0] += f" · {mag:.1f} mag"
         if np.isfinite(scores.get(str(key), np.nan)):
-            parts.append(f"score {scores[str(key)]:.2f}")
-        captions[str(key)] = " · ".join(parts)
+            lines.append(f"score {scores[str(key)]:.2f}")
+        captions[str(key)] = "\n".join(lines)
     return captions
 
 

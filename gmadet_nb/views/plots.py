@@ -5,12 +5,15 @@ Nothing here touches pyplot, so the functions work in a worker or a thread as we
 The figures of the checks are in `gmadet_nb.views.plots_checks`.
 """
 
+import io
+
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
 from astropy.visualization import ZScaleInterval
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from gmadet_nb.views.stretch import WHITE, robust_sigma, stretch_triplets
 
@@ -57,6 +60,23 @@ def use_style():
             "image.interpolation": "nearest",
         },
     )
+
+
+class Sheet(Figure):
+    """A figure that shows itself in a notebook whether pyplot is in use or not."""
+
+    def __init__(self, *, width, height):
+        super().__init__(figsize=(width, height))
+        # Places are absolute: a layout from the style, now or after a first save,
+        # would move them.
+        self.set_layout_engine(
+            PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+        )
+
+    def _repr_png_(self):
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
 
 
 def draw_none(ax, text="none"):
@@ -301,7 +321,7 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
     below = (0.09 + 0.125 * lines) / inch + 0.10
     top = 0.40 if title else 0.08  # [inch]
     height = n_rows * (3.06 + below) * inch + top
-    fig = Figure(figsize=(11.0, height if n else 1.2), layout="none")
+    fig = Sheet(width=11.0, height=height if n else 1.2)
     if title:
         fig.text(
             0.5,
@@ -312,7 +332,9 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
             fontsize=12,
         )
     if n == 0:
-        fig.text(0.5, 0.35, "none", ha="center", va="center", color="0.45")
+        ax = fig.add_axes((0, 0, 1, 0.6))
+        ax.axis("off")
+        draw_none(ax)
         return fig
     ax = fig.add_axes((0, 0, 1, 1 - top / height))
     ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
@@ -386,7 +408,9 @@ def recovered_position(crossmatch, candidates, sources, *, axes):
     axes[0].set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
     axes[0].axhline(0, color="0.5", lw=0.8)
     axes[0].axvline(0, color="0.5", lw=0.8)
-    axes[0].set_title(f"median {np.median(dx):+.3f}, {np.median(dy):+.3f} pixel")
+    # Adding 0.0 makes of -0.0 a 0.0.
+    middle = [round(float(np.median(values)), 3) + 0.0 for values in (dx, dy)]
+    axes[0].set_title(f"median {middle[0]:.3f}, {middle[1]:.3f} pixel")
     ratio = found["flux"] / found["flux_source"]
     axes[1].scatter(
         found["mag_source"], ratio, s=10, alpha=0.6, color=COLORS["real"], lw=0

@@ -1,6 +1,7 @@
 """Figures of what was injected and of what was found: one function each."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from gmadet_nb.views.plots import COLORS, draw_none
 
@@ -64,6 +65,9 @@ def candidate_numbers(candidates, *, axes):
         ax.plot(snr[good], values[good], ".", ms=4, alpha=0.5, color=COLORS["real"])
         ax.axhline(1, color=COLORS["limit"], lw=1, ls="--")
         ax.set(xscale="log", yscale="log", xlabel="S/N", ylabel=name)
+    axes[1].yaxis.set_major_formatter(ScalarFormatter())
+    axes[1].yaxis.set_minor_formatter(NullFormatter())
+    axes[1].set_yticks([0.2, 0.5, 1, 2, 5])
     return axes
 
 

@@ -446,9 +446,9 @@ def truth_ranks(found, n_candidates, *, n_kept, ax):
     ax.axhline(len(found), color=COLORS["limit"], lw=1)
     ax.annotate(
         f"{len(found)} on these exposures, {len(ranks)} detected",
-        (0.99, len(found)),
+        (0.02, len(found)),
         xycoords=("axes fraction", "data"),
-        ha="right",
+        ha="left",
         va="bottom",
         fontsize=9.5,
     )
@@ -488,13 +488,9 @@ def _draw_fit(fit, low, high, *, ax):
     fine = np.linspace(low, high, 301)
     curve = fit["plateau"] * norm.sf((fine - fit["m50"]) / fit["width"])
     ax.plot(fine, curve, color=COLORS["fit"], lw=1.8, label="fit")
-    ax.axvline(
-        fit["m50"],
-        color=COLORS["limit"],
-        ls="--",
-        lw=1.2,
-        label=f"m50 {fit['m50']:.2f} ± {fit['m50_err']:.2f}",
-    )
+    error = f" ± {fit['m50_err']:.2f}" if np.isfinite(fit["m50_err"]) else ""
+    label = f"m50 {fit['m50']:.2f}{error}"
+    ax.axvline(fit["m50"], color=COLORS["limit"], ls="--", lw=1.2, label=label)
 
 
 def _draw_threshold(threshold, *, ax, horizontal=False):

@@ -1,6 +1,7 @@
 """Figures of the data set and of the training: data first, ``ax`` last and returned."""
 
 import numpy as np
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from gmadet_nb.views.plots import COLORS, draw_none
 
@@ -49,6 +50,8 @@ def snr_by_label(labels, snr, *, ax):
         n = np.histogram(snr[good & (labels == kind)], edges)[0]
         ax.stairs(n, edges, color=COLORS[kind], lw=width, label=f"{n.sum()} {kind}")
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.legend()
     return ax
 
@@ -147,6 +150,6 @@ def reliability(table, *, ax):
         label="with 95 % interval",
     )
     for x, y, n in zip(some["mean_score"], share, some["n"], strict=True):
-        ax.annotate(str(n), (x, y), (5, -11), textcoords="offset points", fontsize=8)
-    ax.legend(loc="upper left")
+        ax.annotate(str(n), (x, y), (5, 4), textcoords="offset points", fontsize=8)
+    ax.legend(loc="lower right")
     return ax

@@ -146,7 +146,7 @@ function render({ model, el }) {
     largeText.replaceChildren();
     make("div", "gnl-planes", largeText, "science | reference | difference");
     make("b", "", largeText, tile.id);
-    make("div", "", largeText, tile.caption);
+    make("div", "", largeText, tile.caption.replaceAll("\n", " · "));
     make("div", "", largeText, label
       ? `${label}${grid.children[cursor].dataset.origin === "auto" ? " (automatic)" : ""}`
       : "no label");
