@@ -95,14 +95,14 @@ def read_cube(path):
             missing = [key for key in KEYS if key not in file]
             if missing:
                 raise BadInputError(
-                    f"'{path}' must hold the arrays {KEYS}: no {missing}."
+                    f"'{path}' must hold the arrays {KEYS}, it lacks {missing}."
                 )
             arrays = {key: file[key] for key in KEYS}
+    except BadInputError:
+        raise
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        if isinstance(error, BadInputError):
-            raise
         raise BadInputError(
-            f"'{path}' cannot be read as a cube.npz: {error}"
+            f"'{path}' cannot be read as a cube.npz: {error}."
         ) from error
     n = len(arrays["cube"])
     if arrays["cube"].ndim != 4 or any(len(value) != n for value in arrays.values()):

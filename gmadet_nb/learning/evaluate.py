@@ -107,6 +107,8 @@ def roc(is_real, scores):
 def auc(is_real, scores):
     """Return the area under the ROC curve; NaN if a class is missing."""
     curve = roc(is_real, scores)
+    if len(curve) == 1:
+        return np.nan
     return float(np.trapezoid(curve["tpr"], curve["fpr"]))
 
 

@@ -45,6 +45,7 @@ class Scorer:
         """Load an ONNX file."""
         try:
             import onnxruntime
+            from onnxruntime.capi import onnxruntime_pybind11_state as state
         except ImportError as error:
             raise BadInputError(
                 "Scoring needs onnxruntime: python -m pip install onnxruntime."
@@ -52,13 +53,24 @@ class Scorer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = N_THREADS
         options.log_severity_level = 3
+        # Its errors have no base of their own.
+        errors = (
+            state.Fail,
+            state.InvalidArgument,
+            state.InvalidGraph,
+            state.InvalidProtobuf,
+            state.NoSuchFile,
+            state.NotImplemented,
+            state.RuntimeException,
+        )
         try:
             session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
-        # Its errors have no common base but the builtin ones.
-        except (RuntimeError, ValueError, OSError, NotImplementedError) as error:
-            raise BadInputError(f"'{path}' cannot be loaded: {error}") from error
+        except errors as error:
+            raise BadInputError(
+                f"'{path}' cannot be loaded: {error}. Run 08_train again."
+            ) from error
         name = session.get_inputs()[0].name
 
         def predict(pixels):

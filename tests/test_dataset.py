@@ -1,0 +1,307 @@
+import numpy as np
+import pytest
+from astropy.table import Table
+from toy_cutouts import make_candidates, no_labels, write_store
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning import dataset, splitting
+from gmadet_nb.learning.cube import read_cube, write_cube
+from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.labels import LabelLog, read_labels
+
+MARGIN = 32
+
+
+def split_toy(candidates, *, seed=1, human=None, **fractions):
+    labels = dataset.gather_labels(candidates, no_labels() if human is None else human)
+    defaults = {
+        "calibration_fraction": 0.2,
+        "test_fraction": 0.2,
+        "validation_fraction": 0.15,
+        "bogus_fraction": 0.0,
+    }
+    return splitting.split_by_exposure(
+        labels,
+        candidates,
+        **(defaults | fractions),
+        margin=MARGIN,
+        pixel_scale=1.0,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def of_part(split, *names):
+    return split[split["used"] & np.isin(split["part"], names)]
+
+
+def test_a_person_overrides_the_automatic_label(tmp_path):
+    rows = [
+        ("n", "a", "real", "injected"),
+        ("n", "b", "", ""),
+        ("n", "c", "ambiguous", ""),
+        ("n", "d", "recurrent", "recurrent"),
+        ("n", "e", "bogus", "unmatched"),
+        ("n", "", "", ""),
+        ("n", "f", "real", "injected"),
+        ("n", "g", "ambiguous", ""),
+        ("n", "h", "real", "injected"),
+        ("n", "h", "ambiguous", ""),
+    ]
+    names = ("exposure_id", "candidate_id", "auto_label", "auto_origin")
+    log = LabelLog(tmp_path / "ann.jsonl")
+    said = {"a": "bogus", "b": "bogus", "d": "real", "f": "unsure", "g": "real"}
+    for key, label in said.items():
+        log.record(key, label)
+
+    labels = dataset.gather_labels(Table(rows=rows, names=names), read_labels(tmp_path))
+
+    assert [tuple(row) for row in labels["candidate_id", "label", "label_origin"]] == [
+        ("a", "bogus", "human:ann"),
+        ("b", "bogus", "human:ann"),
+        ("d", "real", "human:ann"),
+        ("e", "bogus", "unmatched"),
+        ("g", "real", "human:ann"),
+    ]
+
+
+@pytest.mark.parametrize("n_exposures", [3, 5, 8])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_no_exposure_is_on_two_sides(rng, n_exposures, seed):
+    candidates = make_candidates(n_exposures, 80, rng=rng)
+    split = split_toy(candidates, seed=seed)
+
+    sides = [
+        set(of_part(split, *names)["exposure_id"])
+        for names in (("training", "validation"), ("calibration",), ("test",))
+    ]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(set.union(*sides)) == n_exposures
+    assert set(splitting.check_leaks(split).values()) == {0}
+    # Equal exposures: the share of the test part is within half an exposure.
+    share = len(of_part(split, "test")) / len(split)
+    assert share == pytest.approx(0.2, abs=0.5 / n_exposures + 1e-9)
+
+
+def test_parts_hold_both_kinds_in_like_shares(rng):
+    candidates = make_candidates(9, 60, rng=rng)
+    # Night 0 has bogus only; nights 1 to 4 have twice as many real as bogus.
+    night = np.array([int(key[6]) for key in candidates["exposure_id"]])
+    candidates["auto_label"][night == 0] = "bogus"
+    rows = (night > 0) & (night < 5) & (np.arange(len(night)) % 60 < 10)
+    candidates["auto_label"][rows] = "real"
+    for name in ("calibration", "test"):
+        some = of_part(split_toy(candidates), name)
+        real = (some["label"] == "real").sum() / (
+            candidates["auto_label"] == "real"
+        ).sum()
+        # Nine exposures: a part of two of them is at best within one of 0.2.
+        assert real == pytest.approx(0.2, abs=1 / 9)
+
+
+def test_the_same_seed_splits_the_same_and_row_order_does_not_matter_to_keys(rng):
+    candidates = make_candidates(5, 40, rng=rng)
+    first, again = split_toy(candidates), split_toy(candidates)
+    assert all((first[name] == again[name]).all() for name in first.colnames)
+    mixed = candidates[rng.permutation(len(candidates))]
+    labels = dataset.gather_labels(candidates, no_labels())
+    other = splitting.split_by_exposure(
+        labels,
+        mixed,
+        calibration_fraction=0.2,
+        test_fraction=0.2,
+        validation_fraction=0.15,
+        bogus_fraction=0.0,
+        margin=MARGIN,
+        pixel_scale=1.0,
+        rng=np.random.default_rng(1),
+    )
+    assert (other["part"] == first["part"]).all()
+    assert (other["candidate_id"] == candidates["candidate_id"]).all()
+
+
+def test_places_that_training_has_seen_are_flagged(rng):
+    candidates = make_candidates(5, 60, rng=rng)
+    split = split_toy(candidates)
+    # The first third of each exposure stands at the same detector places, moved by
+    # 0.2 pixel: well within a FWHM of 3. Others meet by chance only.
+    row = np.array([int(key[-5:]) for key in split["candidate_id"]])
+    judged = np.isin(split["part"], ("calibration", "test"))
+    assert split["place_in_training"][judged & (row < 20)].all()
+    assert split["place_in_training"][judged & (row >= 20)].mean() < 0.05
+    assert not split["place_in_training"][~judged].any()
+
+
+def test_a_place_on_the_sky_counts_where_the_detector_differs(rng):
+    candidates = make_candidates(4, 60, rng=rng)
+    candidates["x"] = rng.uniform(0, 1e6, len(candidates))  # never the same pixel
+    split = split_toy(candidates)
+    assert not split["place_in_training"].any()
+
+    first = {row["candidate_id"][-5:]: row for row in candidates[:60]}
+    for row in candidates:
+        source = first[row["candidate_id"][-5:]]
+        row["ra"], row["dec"] = source["ra"], source["dec"]
+    split = split_toy(candidates)
+    judged = np.isin(split["part"], ("calibration", "test"))
+    assert split["place_in_training"][judged].all()
+
+
+def test_without_sky_coordinates_the_detector_decides(rng):
+    candidates = make_candidates(4, 60, rng=rng)
+    candidates["ra"], candidates["dec"] = np.nan, np.nan
+    split = split_toy(candidates)
+    row = np.array([int(key[-5:]) for key in split["candidate_id"]])
+    judged = np.isin(split["part"], ("calibration", "test"))
+    assert split["place_in_training"][judged & (row < 20)].all()
+
+
+def test_no_place_on_the_sky_is_in_training_and_in_validation(rng):
+    candidates = make_candidates(5, 90, rng=rng)
+    for row in candidates:  # a third recurs on the sky, whatever the dither
+        if int(row["candidate_id"][-5:]) < 30:
+            source = candidates[int(row["candidate_id"][-5:])]
+            row["ra"], row["dec"] = source["ra"], source["dec"]
+    split = split_toy(candidates)
+
+    place = {row["candidate_id"]: (row["ra"], row["dec"]) for row in candidates}
+    training, validation = (
+        {place[key] for key in of_part(split, name)["candidate_id"]}
+        for name in ("training", "validation")
+    )
+    assert training.isdisjoint(validation)
+    share = len(validation) / (len(training) + len(validation))
+    assert share == pytest.approx(0.15, abs=0.05)
+
+
+@pytest.mark.parametrize("n_exposures", [1, 2])
+def test_one_or_two_exposures_are_split_by_cell_without_shared_pixels(rng, n_exposures):
+    candidates = make_candidates(n_exposures, 400, rng=rng)
+    split = split_toy(candidates)
+
+    assert split.meta["unit"] == "cell"
+    splitting.check_leaks(split, candidates, margin=MARGIN)
+    xy = {row["candidate_id"]: (row["x"], row["y"]) for row in candidates}
+    train, test = (
+        np.array([xy[key] for key in of_part(split, *names)["candidate_id"]])
+        for names in (("training", "validation"), ("test",))
+    )
+    if n_exposures == 1:
+        away = np.abs(train[:, None] - test[None]).max(axis=2)
+        assert away.min() > MARGIN
+    for part in dataset.PARTS:
+        assert {"real", "bogus"} == set(of_part(split, part)["label"])
+    # Cells of 4 margins or more: most candidates stay.
+    assert split["used"].mean() > 0.6
+
+
+def test_a_leak_is_found(rng):
+    candidates = make_candidates(4, 30, rng=rng)
+    split = split_toy(candidates)
+    row = np.flatnonzero(split["part"] == "test")[0]
+    split["part"][row] = "training"
+    with pytest.raises(BadInputError, match="exposures on two sides: 1"):
+        splitting.check_leaks(split)
+
+    candidates = make_candidates(1, 200, rng=rng)
+    split = split_toy(candidates)
+    row = np.flatnonzero(split["used"] & (split["part"] == "test"))[0]
+    split["part"][row] = "training"
+    with pytest.raises(BadInputError, match="share pixels"):
+        splitting.check_leaks(split, candidates, margin=500)
+
+
+@pytest.mark.parametrize("wanted", [0.1, 0.3, 0.9])
+def test_only_the_training_part_is_thinned_and_at_random(rng, wanted):
+    candidates = make_candidates(5, 200, rng=rng)
+    split = split_toy(candidates, bogus_fraction=wanted)
+
+    some = of_part(split, "training", "validation")
+    share = (some["label"] == "bogus").mean()
+    # Half are bogus; a wanted share above that leaves all. Two roundings.
+    assert share == pytest.approx(min(wanted, 0.5), abs=2 / len(some) + 0.01)
+    assert split["used"][np.isin(split["part"], ("calibration", "test"))].all()
+    left_out = np.flatnonzero(~split["used"])
+    if len(left_out):
+        bogus = np.flatnonzero(
+            (split["label"] == "bogus") & (split["part"] == "training")
+        )
+        assert not np.array_equal(left_out[: len(bogus)], bogus[: len(left_out)])
+        first_half = np.isin(bogus[: len(bogus) // 2], left_out).mean()
+        assert first_half == pytest.approx(np.isin(bogus, left_out).mean(), abs=0.2)
+
+
+def test_too_little_to_train_on_is_said(rng):
+    candidates = make_candidates(3, 60, rng=rng)
+    candidates["auto_label"] = "real"
+    with pytest.raises(BadInputError, match="10 bogus candidates or more, got 0"):
+        dataset.check_trainable(split_toy(candidates))
+    candidates = make_candidates(3, 60, rng=rng)
+    words = dataset.check_trainable(split_toy(candidates))
+    assert any("calibration part has 30 bogus" in line for line in words)
+    candidates["auto_label"] = ""
+    with pytest.raises(BadInputError, match="needs labelled candidates"):
+        split_toy(candidates)
+    with pytest.raises(BadParameterError, match="test_fraction"):
+        split_toy(make_candidates(3, 9, rng=rng), test_fraction=1.5)
+
+
+def test_augmentation_only_moves_values(rng):
+    pixels = rng.normal(size=(64, 7, 7, 3)).astype(np.float32)
+    before = pixels.copy()
+    turned = dataset.augment(pixels, rng=rng)
+
+    np.testing.assert_array_equal(pixels, before)
+    flat = (np.sort(a.reshape(64, 49, 3), axis=1) for a in (pixels, turned))
+    np.testing.assert_array_equal(*flat)
+    # The three planes turn together, and all eight views occur.
+    views = set()
+    for a, b in zip(pixels, turned, strict=True):
+        every = [np.rot90(a, k) for k in range(4)]
+        every += [view[:, ::-1] for view in every]
+        views |= {i for i, view in enumerate(every) if np.array_equal(view, b)}
+    assert views == set(range(8))
+
+
+def test_the_cube_goes_out_and_comes_in(tmp_path, rng):
+    candidates = make_candidates(4, 30, rng=rng)
+    write_store(tmp_path / "cutouts.h5", candidates, size=11, rng=rng)
+    store = CutoutStore(tmp_path / "cutouts.h5")
+    split = split_toy(candidates, bogus_fraction=0.3)
+    n = write_cube(tmp_path / "dataset" / "cube.npz", split, candidates, store)
+
+    back = read_cube(tmp_path / "dataset" / "cube.npz")
+    used = split[split["used"]]
+    assert n == len(back.table) == len(used)
+    assert set(back.table["candidate_id"]) == set(used["candidate_id"])
+    assert back.pixels.dtype == np.float32
+    np.testing.assert_array_equal(
+        back.pixels[..., 0], store.read(back.table["candidate_id"])[..., 2]
+    )
+    label = dict(used["candidate_id", "label"].iterrows())
+    assert [label[key] for key in back.table["candidate_id"]] == list(
+        back.table["label"]
+    )
+    with np.load(tmp_path / "dataset" / "cube.npz", allow_pickle=False) as file:
+        assert file["cube"].shape == (n, 11, 11, 1)
+        assert set(file["labels"]) == {0, 1}
+
+
+def test_no_cube_is_read_that_is_none(tmp_path):
+    path = tmp_path / "cube.npz"
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_cube(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_cube(path)
+    np.savez(path, cube=np.zeros((2, 3, 3, 1)), labels=[0, 1])
+    with pytest.raises(BadInputError, match="lacks"):
+        read_cube(path)
+    arrays = {"mags": [1, 2], "errmags": [1, 2], "filters": ["r", "r"]}
+    arrays |= {"cube": np.zeros((2, 3, 3, 1)), "candids": ["a", "b"]}
+    np.savez(path, labels=[0, 2], **arrays)
+    with pytest.raises(BadInputError, match="0 or 1"):
+        read_cube(path)
+    arrays["candids"] = np.array(["a", None], object)  # would be unpickled
+    np.savez(path, labels=[0, 1], **arrays)
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_cube(path)
