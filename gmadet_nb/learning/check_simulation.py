@@ -63,7 +63,7 @@ def completeness_table(sources, *, n_mag_bins):
     tables = []
     edges = {
         "mag": _edges(sources["mag"], n_mag_bins),
-        "snr": 10 ** _edges(_log(sources["difference_snr"]), n_mag_bins),
+        "snr": _ratio_edges(sources["difference_snr"], n_mag_bins),
     }
     column = {"mag": "mag", "snr": "difference_snr"}
     for group, rows in groups_of(sources).items():
@@ -172,8 +172,19 @@ def summarize(sources, fits, bright):
 
 def _edges(values, n_bins):
     values = np.asarray(values, float)
-    low, high = np.nanmin(values), np.nanmax(values)
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     return np.linspace(low, high if high > low else low + 1, n_bins + 1)
+
+
+def _ratio_edges(snr, n_bins):
+    logs = _log(snr)
+    edges = 10 ** _edges(logs, n_bins)
+    # The logarithm and back must not leave the first and last source outside.
+    known = np.asarray(snr, float)[np.isfinite(logs)]
+    if len(known) and known.max() > known.min():
+        edges[0], edges[-1] = known.min(), known.max()
+    return edges
 
 
 def _log(snr):

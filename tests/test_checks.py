@@ -1,0 +1,284 @@
+import json
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from fake_run import make_run
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning import check_inference, check_simulation, labeling
+
+
+def make_sources(n=400, m50=20.0, seed=0):
+    """Injected sources of two exposures, found with an S/N above 5, as a crossmatch."""
+    rng = np.random.default_rng(seed)
+    mag = rng.uniform(16, 22, n)
+    snr = 5 * 10 ** (-0.4 * (mag - m50))
+    found = snr * (1 + rng.normal(0, 0.2, n)) > 5
+    table = Table({"source_id": [f"s{i}" for i in range(n)]})
+    table["exposure_id"] = np.where(np.arange(n) < n // 2, "e1", "e2")
+    table["candidate_id"] = np.where(found, [f"c{i}" for i in range(n)], "")
+    table["match"] = np.where(found, "matched", "missed")
+    table["mag"], table["difference_snr"] = mag, snr
+    table["usable"], table["near_galaxy"] = True, rng.random(n) < 0.3
+    return table
+
+
+def test_recovered_leaves_out_candidates_and_counts_ambiguous_ones():
+    table = make_sources(3)
+    table["source_id"] = ["s1", "", "s2"]
+    table["match"] = ["ambiguous", "unmatched", "missed"]
+    sources = check_simulation.recovered(table)
+    assert list(sources["source_id"]) == ["s1", "s2"]
+    assert list(sources["recovered"]) == [True, False]
+
+
+def test_completeness_has_a_row_per_group_axis_and_bin():
+    sources = check_simulation.recovered(make_sources())
+    table = check_simulation.completeness_table(sources, n_mag_bins=6)
+    groups = ["all", "near a galaxy", "not near a galaxy", "e1", "e2"]
+    assert list(dict.fromkeys(table["group"])) == groups
+    assert len(table) == 5 * 2 * 6
+    for group in ("e1", "e2"):
+        rows = table[(table["group"] == group) & (table["axis"] == "mag")]
+        assert rows["n_injected"].sum() == 200
+    every = table[table["group"] == "all"]
+    for axis in ("mag", "snr"):
+        assert every[every["axis"] == axis]["n_injected"].sum() == 400
+
+
+def test_m50_is_where_half_is_found():
+    sources = check_simulation.recovered(make_sources())
+    fits = check_simulation.fit_table(sources)
+    every = fits[fits["group"] == "all"][0]
+    # The S/N scatters by 20 %, which is 0.22 mag; 400 sources over 6 mag leave
+    # some 15 in that width, so m50 is known to 0.22 / sqrt(15) = 0.06 mag.
+    assert every["m50"] == pytest.approx(20.0, abs=0.25)
+    assert every["snr50"] == pytest.approx(5.0, rel=0.25)
+
+
+def test_bright_recovered_counts_usable_bright_sources_of_each_exposure():
+    table = make_sources(6)
+    table["difference_snr"] = [20.0, 20, 20, 10, 20, 20]
+    table["usable"] = [True, True, False, True, True, True]
+    table["match"] = ["matched", "missed", "missed", "missed", "ambiguous", "matched"]
+    bright = check_simulation.bright_recovered(
+        check_simulation.recovered(table), min_snr=15
+    )
+    assert list(bright["exposure_id"]) == ["e1", "e2"]
+    assert list(bright["n"]) == [2, 2]
+    assert list(bright["fraction"]) == [0.5, 1.0]
+    assert check_simulation.median_fraction(bright) == 0.75
+
+
+def test_bright_recovered_of_an_exposure_without_one_is_nan_and_not_counted():
+    table = make_sources(4)
+    table["difference_snr"] = [20.0, 20, 3, 3]
+    table["match"] = "matched"
+    bright = check_simulation.bright_recovered(
+        check_simulation.recovered(table), min_snr=15
+    )
+    assert np.isnan(bright["fraction"][1])
+    assert check_simulation.median_fraction(bright) == 1.0
+
+
+def test_a_simulation_without_sources_is_refused():
+    with pytest.raises(BadInputError, match="There must be injected sources"):
+        check_simulation.completeness_table(
+            check_simulation.recovered(make_sources(4)[:0]), n_mag_bins=5
+        )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Give a run of two exposures: night_00 trained, night_01 is the test."""
+    run = make_run(tmp_path / "run")
+    candidates, crossmatch = run.read_table("candidates"), run.read_table("crossmatch")
+    # In another order than the candidates, so that only a join by key is right.
+    score = np.linspace(0.99, 0.01, len(candidates))
+    scores = candidates["candidate_id", "exposure_id"]
+    scores["score"] = score
+    run.write_table("scores", scores[::-1])
+    split = crossmatch[crossmatch["auto_label"] != ""][
+        "candidate_id", "exposure_id", "auto_label", "auto_origin"
+    ]
+    split.rename_columns(["auto_label", "auto_origin"], ["label", "label_origin"])
+    split["part"] = np.where(split["exposure_id"] == "night_00", "training", "test")
+    split["place_in_training"], split["used"] = False, True
+    run.write_table("split", split[::-1])
+    run.model_dir.mkdir()
+    run.write_json(run.model_dir / "model.json", {"threshold": 0.5})
+    return run
+
+
+def rank(run, workflow="train", **cuts):
+    check = check_inference.read_check_input(run, workflow=workflow, model="")
+    checked = check_inference.join_checked(check)
+    limits = {"threshold": 0.5, "fwhm_ratio_min": 0.5, "fwhm_ratio_max": 4.2} | cuts
+    return check, checked, check_inference.rank_candidates(checked, **limits)
+
+
+def test_candidates_keep_their_own_score_magnitude_and_label(run):
+    _, checked, _ = rank(run)
+    crossmatch, scores = run.read_table("crossmatch"), run.read_table("scores")
+    for row in checked:
+        key = row["candidate_id"]
+        match = crossmatch[crossmatch["candidate_id"] == key][0]
+        assert row["score"] == scores[scores["candidate_id"] == key]["score"][0]
+        assert row["injected"] == (match["match"] == "matched")
+        np.testing.assert_equal(row["mag_injected"], match["mag"])
+        assert row["label"] == match["auto_label"]
+
+
+def test_unlabelled_candidates_of_a_training_exposure_count_as_seen(run):
+    _, checked, _ = rank(run)
+    np.testing.assert_array_equal(checked["seen"], checked["exposure_id"] == "night_00")
+
+
+def test_ranks_follow_the_score_and_the_cuts_flag(run):
+    _, _, ranked = rank(run)
+    assert (np.diff(ranked["score"]) <= 0).all()
+    assert list(ranked["rank"]) == list(range(1, 25))
+    np.testing.assert_array_equal(ranked["kept"], ranked["score"] >= 0.5)
+    _, _, none = rank(run, fwhm_ratio_min=1.5)
+    assert none["kept"].sum() == 0
+    assert list(check_inference.count_kept(none)["n"]) == [24, 24, 12, 0]
+
+
+def test_no_score_ranks_last_and_an_unmeasured_width_cuts_nothing(run):
+    _, checked, _ = rank(run)
+    checked["score"][0], checked["fwhm_ratio"][1] = np.nan, np.nan
+    ranked = check_inference.rank_candidates(
+        checked, threshold=0.5, fwhm_ratio_min=0.5, fwhm_ratio_max=4.2
+    )
+    assert ranked["candidate_id"][-1] == checked["candidate_id"][0]
+    assert not ranked["kept"][-1]
+    assert ranked["kept"][0]
+    with pytest.raises(BadParameterError, match="must be below fwhm_ratio_max"):
+        check_inference.rank_candidates(
+            checked, threshold=0.5, fwhm_ratio_min=5, fwhm_ratio_max=4.2
+        )
+
+
+def make_truth(ranked, exposures):
+    """Hide one transient beside the first of each exposure, one far from any."""
+    rows = []
+    for exposure_id in exposures["exposure_id"]:
+        first = ranked[ranked["exposure_id"] == exposure_id][0]
+        rows.append(("t1", exposure_id, first["x"] + 2.0, first["y"], 19.0, 9.0, True))
+        rows.append(("t2", exposure_id, -50.0, -50.0, 19.0, 9.0, False))
+    names = "transient_id exposure_id x y mag snr on_galaxy"
+    return Table(rows=rows, names=names.split())
+
+
+def test_known_transients_are_found_in_their_own_exposure_within_one_fwhm(run):
+    check, _, ranked = rank(run)
+    exposures = run.read_table("exposures")
+    found = check_inference.find_truth(make_truth(ranked, exposures), ranked, exposures)
+    assert list(found["detected"]) == [True, False, True, False]
+    assert found["rank"][0] == 1
+    assert found["rank"][1] == 0
+    first = ranked[ranked["exposure_id"] == "night_01"][0]
+    assert found["candidate_id"][2] == first["candidate_id"]
+
+    metrics = check_inference.summarize_check(
+        check, ranked, found, threshold=0.5, snr_bins=[], mag_bins=[]
+    )
+    expected = [1, int(first["rank"])]
+    assert metrics["truth"] == {
+        "n_transients": 2,
+        "n_occurrences": 4,
+        "n_detected": 2,
+        "n_kept": sum(ranked["kept"][number - 1] for number in expected),
+        "ranks": expected,
+    }
+
+
+def test_known_transients_on_an_exposure_set_aside_are_left_out(run):
+    _, _, ranked = rank(run)
+    exposures = run.read_table("exposures")
+    truth = make_truth(ranked, exposures)
+    exposures["used"] = [False, True]
+    found = check_inference.find_truth(truth, ranked, exposures)
+    assert set(found["exposure_id"]) == {"night_01"}
+
+
+def test_apply_writes_the_ranked_list_and_needs_no_split(run):
+    run.table_path("split").unlink()
+    check, checked, ranked = rank(run, workflow="apply")
+    assert not checked["seen"].any()
+    suspects = Table({"candidate_id": ["x"]})
+    check_inference.write_list(run, check, ranked, suspects)
+    assert run.has_table("ranked")
+    assert not run.has_table("suspects")
+    found = check_inference.find_truth(
+        check_inference.read_truth(""), ranked, run.read_table("exposures")
+    )
+    metrics = check_inference.summarize_check(
+        check, ranked, found, threshold=0.5, snr_bins=[4, 10], mag_bins=[12, 20]
+    )
+    assert metrics["parts"] == {}
+    assert metrics["truth"]["ranks"] == []
+    run.write_json(run.metrics_path, metrics)
+    assert json.loads(run.metrics_path.read_text())["n_candidates"] == 24
+    assert len(check_inference.headline(metrics)) == 3
+
+
+def test_worst_real_ones_have_the_lowest_scores(run):
+    _, checked, _ = rank(run)
+    worst = check_inference.worst(checked, "real", n=2)
+    real = checked[checked["label"] == "real"]
+    order = np.argsort(real["score"])[:2]
+    assert worst == list(real["candidate_id"][order])
+    assert check_inference.worst(checked, "bogus", n=2) == []
+
+
+def test_a_truth_table_that_is_absent_is_named(tmp_path):
+    with pytest.raises(BadParameterError, match="is not there"):
+        check_inference.read_truth(str(tmp_path / "none.ecsv"))
+
+
+def test_a_person_goes_before_the_automatic_label(run):
+    crossmatch = run.read_table("crossmatch")
+    ids = list(crossmatch["candidate_id"])
+    human = Table(
+        {
+            "candidate_id": [ids[0], ids[-1]],
+            "label": ["bogus", "unsure"],
+            "labeler": ["anna", "anna"],
+        }
+    )
+    labels = labeling.label_table(crossmatch, human)
+    state = {row["candidate_id"]: (row["label"], row["origin"]) for row in labels}
+    assert state[ids[0]] == ("bogus", "human:anna")
+    assert state[ids[1]] == ("real", "injected")
+    assert state[ids[-1]] == ("unsure", "human:anna")
+    assert state[ids[-2]] == ("", "")
+    counts = labeling.count_labels(labels)
+    assert counts["n"].sum() == 24
+    assert counts["n"][0] == 11  # 12 injected, one of which a person overruled
+    rng = np.random.default_rng(0)
+    assert labeling.draw_sample(labels, ["unsure"], 5, rng=rng) == [ids[-1]]
+
+
+def test_session_opens_without_scores_and_suspects(run):
+    run.table_path("scores").unlink()
+    session, captions = labeling.open_session(
+        run, labeler="anna", order="suspects", page_size=4, seed=1
+    )
+    assert session.log.path == run.label_path("anna")
+    assert len(session) == 24
+    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag"
+
+
+def test_session_shows_scores_where_there_are_any(run):
+    _, captions = labeling.open_session(
+        run, labeler="anna", order="score", page_size=4, seed=1
+    )
+    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag\nscore 0.99"
+
+
+def test_login_name_becomes_a_file_name(monkeypatch):
+    monkeypatch.setattr("getpass.getuser", lambda: "NIGHT\\anna b")
+    assert labeling.labeler_name("") == "NIGHT_anna_b"
+    assert labeling.labeler_name("bert") == "bert"
