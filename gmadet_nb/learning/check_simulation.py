@@ -83,25 +83,21 @@ def fit_table(sources):
     -------
     astropy.table.Table
         ``group``, ``n`` injected, ``m50``, ``m50_err``, ``width``, ``plateau``,
-        ``snr50`` (on the difference), ``reason`` ("" where there is an m50).
+        ``snr50`` (on the difference; NaN for single exposures, which have too few),
+        ``reason`` ("" where there is an m50).
     """
     rows = []
+    exposures = set(np.asarray(sources["exposure_id"]).astype(str))
+    # Plain arrays: the fit calls them a thousand times, and columns are slow.
+    mag, log_snr = np.array(sources["mag"], float), _log(sources["difference_snr"])
+    found = np.array(sources["recovered"], bool)
     for group, mask in groups_of(sources).items():
-        some = sources[mask]
-        fit = fit_m50(some["mag"], some["recovered"])
-        snr = fit_m50(-_log(some["difference_snr"]), some["recovered"])
-        rows.append(
-            (
-                group,
-                len(some),
-                fit.m50,
-                fit.m50_err,
-                fit.width,
-                fit.plateau,
-                10**-snr.m50,
-                fit.reason,
-            )
-        )
+        fit = fit_m50(mag[mask], found[mask])
+        snr50 = np.nan
+        if group not in exposures:
+            snr50 = 10 ** -fit_m50(-log_snr[mask], found[mask]).m50
+        values = (fit.m50, fit.m50_err, fit.width, fit.plateau, snr50, fit.reason)
+        rows.append((group, int(mask.sum()), *values))
     names = ("group", "n", "m50", "m50_err", "width", "plateau", "snr50", "reason")
     table = Table(rows=rows, names=names)
     for name in ("m50", "m50_err", "width"):
