@@ -188,7 +188,10 @@ def _measure_one(difference, psf, column, row):
     psf_fwhm = psf.fwhm_at(x, y)
     core = (distance <= 1.5 * psf_fwhm) & usable
     chi2 = np.sum((weight * (data - flux * model) ** 2)[core])
-    fwhm, elongation = _shape(data, usable, stamp_x, stamp_y, x, y, psf_fwhm)
+    width, elongation = _shape(data, usable, stamp_x, stamp_y, x, y, psf_fwhm)
+    # Moments weigh wings: the PSF's own set the scale, so that a point source has
+    # the FWHM of the PSF.
+    point, _ = _shape(model, usable, stamp_x, stamp_y, x, y, psf_fwhm)
     inner = distance <= psf_fwhm
     reference = _reference_snr(difference, model, weight, stamp_x, stamp_y, norm)
     near = (mask & MASK_BITS["saturated"]) > 0
@@ -203,7 +206,7 @@ def _measure_one(difference, psf, column, row):
         "y": y,
         "flux": flux,
         "flux_err": 1 / np.sqrt(norm),
-        "fwhm": fwhm,
+        "fwhm": psf_fwhm * width / point,
         "psf_fwhm": psf_fwhm,
         "elongation": elongation,
         "psf_chi2": chi2 / max(core.sum() - 3, 1),
@@ -278,7 +281,7 @@ def _fit_position(psf, data, weight, column, row, stamp_x, stamp_y):
 
 
 def _shape(data, usable, stamp_x, stamp_y, x, y, psf_fwhm):
-    """Return FWHM and elongation by moments under a Gaussian window of the PSF's size.
+    """Return width and elongation by moments under a Gaussian window.
 
     For a Gaussian source of variance s^2 under a window of variance w^2 the
     windowed variance is 1 / (1/s^2 + 1/w^2); it is inverted for s^2.
@@ -295,7 +298,7 @@ def _shape(data, usable, stamp_x, stamp_y, x, y, psf_fwhm):
     # A pixel is the least that a source can cover; the window is the most.
     moments = np.clip([middle + split, middle - split], 1 / 12, 0.95 * window2)
     major2, minor2 = 1 / (1 / moments - 1 / window2)
-    return 2.3548 * np.sqrt((major2 + minor2) / 2), np.sqrt(major2 / minor2)
+    return np.sqrt((major2 + minor2) / 2), np.sqrt(major2 / minor2)
 
 
 def _reference_snr(difference, model, weight, stamp_x, stamp_y, norm):
