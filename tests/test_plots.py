@@ -197,6 +197,17 @@ def test_stretch_is_common_to_science_and_reference_and_keeps_nan():
     assert np.median(grey[..., 2]) == pytest.approx(WHITE / 2, abs=WHITE / 20)
 
 
+def test_a_bright_neighbour_does_not_hide_a_faint_candidate():
+    pixels = np.random.default_rng(0).normal(0, 1, (1, 30, 30, 3))
+    pixels[0, 15, 15, [0, 2]] = 12.0
+    alone = stretch_triplets(pixels)
+    pixels[0, 2, 2] = 1e5
+    crowded = stretch_triplets(pixels)
+    assert crowded[0, 15, 15, 0] == pytest.approx(int(alone[0, 15, 15, 0]), abs=2)
+    assert crowded[0, 15, 15, 2] == WHITE
+    assert crowded[0, 2, 2, 0] == WHITE
+
+
 def test_stretch_ignores_the_background_of_each_plane():
     pixels = np.random.default_rng(0).normal(0, 1, (1, 11, 11, 3))
     lifted = pixels + np.array([1000.0, -300.0, 0.0])
@@ -240,7 +251,9 @@ def test_completeness_draws_the_fit_only_where_there_is_one(ax):
     assert at == pytest.approx(0.45, abs=0.01)
     assert lines(ax)["m50 13.00 ± 0.10"].get_xdata()[0] == 13.0
     other = Figure().add_subplot()
-    plots_checks.completeness_curve(completeness(), fit=fit | {"m50": np.nan}, ax=other)
+    none = fit | {"m50": np.nan, "reason": "too few"}
+    plots_checks.completeness_curve(completeness(), fit=none, ax=other)
+    assert texts(other) == ["no m50: too few"]
     assert "fit" not in lines(other)
 
 

@@ -382,9 +382,10 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
 def recovered_position(crossmatch, candidates, sources, *, axes):
     """Draw recovered minus injected: position, flux, and both over their errors.
 
-    The position's expected error is FWHM / (2.355 S/N) in x and in y, that of a
-    Gaussian profile against the noise of the background; the flux's is the
-    candidate's own ``flux_err``. Right errors give the unit Gaussian.
+    The position's expected error in x and in y is sqrt(2) FWHM / (2.355 S/N), the
+    least there can be for a Gaussian profile on the noise of the background (a
+    bright source, with its own photons' noise, does better by up to sqrt(2)); the
+    flux's is the candidate's own ``flux_err``. Right errors give the unit Gaussian.
 
     Parameters
     ----------
@@ -440,7 +441,7 @@ def join_matched(crossmatch, candidates, sources):
 
 def _pulls(found, dx, dy, *, ax):
     fwhm = np.asarray(found["psf_fwhm"], dtype=float)
-    error = fwhm / (2.355 * np.asarray(found["snr"], dtype=float))
+    error = np.sqrt(2) * fwhm / (2.355 * np.asarray(found["snr"], dtype=float))
     flux = (found["flux"] - found["flux_source"]) / found["flux_err"]
     edges = np.linspace(-5, 5, 26)
     both = np.concatenate([np.asarray(dx) / error, np.asarray(dy) / error])

@@ -21,8 +21,8 @@ def completeness_curve(table, *, ax, fit=None):
         ``axis`` ("mag" or "snr", one for all), ``bin_low``, ``bin_high``,
         ``completeness``, ``low``, ``high``. Bins without a source are left out.
     fit : astropy.table.Row, optional
-        ``m50``, ``m50_err``, ``width``, ``plateau``: drawn against magnitude
-        where m50 is finite, with a line at m50.
+        ``m50``, ``m50_err``, ``width``, ``plateau``, ``reason``: the curve and a
+        line at m50, or the reason why there is none. Only against magnitude.
     """
     on_snr = len(table) > 0 and table["axis"][0] == "snr"
     ax.set(
@@ -52,8 +52,16 @@ def completeness_curve(table, *, ax, fit=None):
         color=COLORS["real"],
         label="recovered, 95 % interval",
     )
-    if fit is not None and np.isfinite(fit["m50"]) and not on_snr:
+    if fit is not None and np.isfinite(fit["m50"]):
         _draw_fit(fit, low[0], high[-1], ax=ax)
+    elif fit is not None:
+        ax.annotate(
+            f"no m50: {fit['reason']}",
+            (0.03, 0.2),
+            fontsize=9,
+            xycoords="axes fraction",
+            wrap=True,
+        )
     ax.legend(loc="lower left" if not on_snr else "lower right")
     return ax
 
@@ -106,7 +114,7 @@ def completeness_groups(table, groups, *, ax):
         )
     for edge in sorted(set(known["bin_low"]) | set(known["bin_high"])):
         ax.axvline(edge, color="0.92", lw=0.8, zorder=0)
-    ax.legend(loc="lower left")
+    _legend_above(ax)
     return ax
 
 
@@ -550,7 +558,7 @@ def _legend_above(ax):
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=n if n < 4 else 2,
+        ncols=n if n < 4 else (2 if n == 4 else 3),
         frameon=False,
         borderaxespad=0.2,
         columnspacing=1.2,

@@ -29,7 +29,8 @@ def stretch_triplets(pixels):
     Science and reference share one stretch, so that a source is as bright in
     one as in the other: asinh of the counts above the plane's own median, from
     -2 sigma to the brightest pixel of both. The difference has a symmetric one
-    around zero, so that middle grey is "no change".
+    around zero, so that middle grey is "no change". Only the middle third sets
+    the upper end: a bright star beside a faint candidate must not hide it.
 
     Parameters
     ----------
@@ -64,12 +65,21 @@ def _levels(values, *, symmetric):
     sigma = robust_sigma(values) or float(np.abs(values[finite]).max()) / 6 or 1.0
     soft = np.arcsinh(values[finite] / (_SOFTENING * sigma))
     # Not below 6 sigma: an empty cutout must look like noise, not like a source.
-    floor = np.arcsinh(6 / _SOFTENING)
+    top = max(_reach(values) / sigma, 6.0)
+    top = np.arcsinh(top / _SOFTENING)
     if symmetric:
-        top = max(float(np.abs(soft).max()), floor)
         scaled = 0.5 + 0.5 * soft / top
     else:
-        bottom, top = np.arcsinh(-2 / _SOFTENING), max(float(soft.max()), floor)
+        bottom = np.arcsinh(-2 / _SOFTENING)
         scaled = (soft - bottom) / (top - bottom)
     levels[finite] = np.round(WHITE * np.clip(scaled, 0, 1)).astype(np.uint8)
     return levels
+
+
+def _reach(values):
+    """Return the largest count, up or down, in the middle third; 0 if none is known."""
+    size = len(values)
+    middle = slice(size // 3, size - size // 3)
+    found = np.abs(values[middle, middle])
+    found = found[np.isfinite(found)]
+    return float(found.max()) if found.size else 0.0
