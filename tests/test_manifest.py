@@ -3,7 +3,8 @@ import os
 import fake_chain
 import pytest
 
-from gmadet_nb.campaign.manifest import Manifest, SourceCode, fingerprint
+from gmadet_nb.campaign.manifest import Manifest, fingerprint
+from gmadet_nb.campaign.source_code import SourceCode
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import RunDir
 

@@ -11,9 +11,14 @@ from PIL import Image as Picture
 from gmadet_nb.views.stretch import NO_MEASUREMENT, stretch_triplets
 
 _MAGNIFY = 3  # screen pixels for each pixel of a cutout
-_SENTENCE = re.compile(r"(.+?[.!?:])(\s|$)", re.DOTALL)
 # Digits after the point, where four significant ones are not what is wanted.
-_DIGITS = {"mjd": 5, "ra": 5, "dec": 5, "x": 1, "y": 1, "score": 4}
+_DIGITS = {"mjd": 5, "ra": 5, "dec": 5, "x": 1, "y": 1, "score": 4, "snr": 1}
+_DIGITS |= dict.fromkeys(("kernel_sum", "noise_width", "alignment_rms"), 3)
+_DIGITS |= dict.fromkeys(("completeness", "low", "high"), 3)
+_DIGITS |= dict.fromkeys(("mag", "limiting_mag", "zero_point", "gain"), 2)
+_DIGITS |= dict.fromkeys(("fwhm", "science_fwhm", "reference_fwhm"), 2)
+_DIGITS |= dict.fromkeys(("elongation", "star_width", "bin_low", "bin_high"), 2)
+_LONG = 40  # characters from which a text may be broken into lines
 
 
 def escape(text):
@@ -78,13 +83,22 @@ def _texts(name, column):
         return [(' class="n"', _number(float(value), digits)) for value in values]
     if column.dtype.kind in "iu":
         return [(' class="n"', str(value)) for value in values]
-    return [("", str(value)) for value in values]
+    texts = [str(value) for value in values]
+    return [(' class="t"' if len(text) > _LONG else "", text) for text in texts]
 
 
 def _number(value, digits):
     if not np.isfinite(value):
         return ""
     return f"{value:.4g}" if digits is None else f"{value:.{digits}f}"
+
+
+def small_png(png):
+    """Return a PNG with 256 colors where that makes it smaller."""
+    stream = io.BytesIO()
+    with Picture.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").quantize(256).save(stream, "png", optimize=True)
+    return min(png, stream.getvalue(), key=len)
 
 
 def data_uri(png):
@@ -125,18 +139,38 @@ def first_heading(cells):
     return ""
 
 
-def markdown_near(cells, figure):
-    """Return the prose that goes with a figure: what follows it, or leads to it."""
+def figure_title(name):
+    """Return the name of a figure in words, such as ``Kept and width``."""
+    words = name.split("_", 1)[1].replace("_", " ")
+    words = words[:1].upper() + words[1:]
+    return re.sub(r"\b(psf|roc|fwhm)\b", lambda m: m[0].upper(), words, flags=re.I)
+
+
+def position(cells, figure):
+    """Return the number of the cell that saves a figure; the last where none does."""
     for number, cell in enumerate(cells):
         if cell["cell_type"] == "code" and f'"{figure}"' in "".join(cell["source"]):
-            near = cells[number + 1 : number + 2] + cells[:number][::-1]
-            prose = (_prose(c) for c in near if c["cell_type"] == "markdown")
-            return next((text for text in prose if text), "")
-    return ""
+            return number
+    return len(cells)
+
+
+def markdown_near(cells, figure):
+    """Return the prose that goes with a figure: what follows it, or leads to it."""
+    number = position(cells, figure)
+    if number == len(cells):
+        return ""
+    after = [
+        cell
+        for cell in cells[number + 1 : number + 2]
+        if not "".join(cell["source"]).startswith(("#", "Next:"))
+    ]
+    near = after + cells[:number][::-1]
+    prose = (_prose(cell) for cell in near if cell["cell_type"] == "markdown")
+    return next((text for text in prose if text), "")
 
 
 def _prose(cell):
-    """Return a markdown cell's first paragraph, "" where a heading comes first."""
+    """Return the first paragraph of a markdown cell, without its heading."""
     text = "".join(cell["source"]).strip()
     if text.startswith("#"):
         _, _, text = text.partition("\n")
@@ -145,9 +179,3 @@ def _prose(cell):
     return re.sub(
         r"\[([^\]]*)\]\([^)]*\)", r"\1", text.replace("**", "").replace("`", "")
     )
-
-
-def first_sentence(text):
-    """Return the first sentence of a paragraph."""
-    match = _SENTENCE.match(text)
-    return match.group(1) if match else text

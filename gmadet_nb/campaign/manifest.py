@@ -1,12 +1,11 @@
 """The record of a run: what each stage ran with, and whether that still holds."""
 
-import ast
 import hashlib
-import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from gmadet_nb.campaign.source_code import digest
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.images import find_images
 from gmadet_nb.files.telescopes import list_telescopes
@@ -132,7 +131,7 @@ def fingerprint(path):
     """
     path = Path(path)
     if path.is_file():
-        return _digest(_mark(path))
+        return digest(_mark(path))
     files = [
         file
         for file in sorted(path.rglob("*"))
@@ -140,55 +139,7 @@ def fingerprint(path):
     ]
     if not files:
         return _ABSENT
-    return _digest([[str(file.relative_to(path)), _mark(file)] for file in files])
-
-
-class SourceCode:
-    """Hashes of the package's modules, each read once.
-
-    Parameters
-    ----------
-    root : Path, optional
-        The folder that holds the package ``gmadet_nb``; its own by default.
-    """
-
-    def __init__(self, root=None):
-        self.root = Path(root) if root else Path(__file__).resolve().parents[2]
-        self._modules = {}
-
-    def of_notebook(self, notebook):
-        """Return hashes of a notebook's code and of each module it depends on.
-
-        The parameters cell is left out (its values count as parameters), and
-        so are comments: neither a remark nor a line break changes a result.
-        """
-        cells = json.loads(Path(notebook).read_text())["cells"]
-        code = [
-            _parsed("".join(cell["source"]))
-            for cell in cells
-            if cell["cell_type"] == "code"
-            and "parameters" not in cell["metadata"].get("tags", [])
-        ]
-        marks = {"its code": _digest([_dump(tree) for tree in code])}
-        waiting = {name for tree in code for name in _imports(tree)}
-        while waiting:
-            name = waiting.pop()
-            if name not in marks and (module := self._module(name)):
-                marks[name] = module[0]
-                waiting |= module[1] - marks.keys()
-        return dict(sorted(marks.items()))
-
-    def _module(self, name):
-        """Return (hash, imported names) of a module, None where there is none."""
-        if name not in self._modules:
-            base = self.root.joinpath(*name.split("."))
-            paths = [base.with_suffix(".py"), base / "__init__.py"]
-            path = next((path for path in paths if path.is_file()), None)
-            tree = _parsed(path.read_text(encoding="utf-8")) if path else None
-            self._modules[name] = (
-                (_digest(_dump(tree)), set(_imports(tree))) if path else None
-            )
-        return self._modules[name]
+    return digest([[str(file.relative_to(path)), _mark(file)] for file in files])
 
 
 def versions():
@@ -205,7 +156,7 @@ def versions():
 def _outside(name, value):
     """Fingerprint what a parameter names outside the run folder."""
     if name == "images_dir" and Path(value).is_dir():
-        return _digest([[str(path), _stat(path)] for path in find_images(value)])
+        return digest([[str(path), _stat(path)] for path in find_images(value)])
     if name == "telescope":
         return fingerprint(list_telescopes().get(value, value))
     return fingerprint(value)
@@ -222,10 +173,6 @@ def _stat(path):
     return [stat.st_size, stat.st_mtime_ns]
 
 
-def _digest(content):
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
 def _differences(before, now, text):
     """Name what differs between two dicts, in one phrase each."""
     names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
@@ -233,31 +180,3 @@ def _differences(before, now, text):
         text.format(name, before.get(name, "unset"), now.get(name, "unset"))
         for name in names
     ]
-
-
-def _parsed(source):
-    """Parse code; a cell with a magic in it is kept as text."""
-    try:
-        return ast.parse(source)
-    except SyntaxError:
-        return ast.parse(repr(source))
-
-
-def _dump(tree):
-    return ast.dump(tree)
-
-
-def _imports(tree):
-    """Yield the names under gmadet_nb that a tree imports, packages included."""
-    for node in ast.walk(tree):
-        names = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            # What is imported may be a module or something in one.
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "gmadet_nb":
-                for stop in range(1, len(parts) + 1):
-                    yield ".".join(parts[:stop])

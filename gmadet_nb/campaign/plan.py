@@ -115,7 +115,7 @@ def open_campaign(path, *, assignments=(), notebooks=None):
             f"{workflow!r}.{_did_you_mean(workflow, WORKFLOWS)}"
         )
     return Campaign(
-        source=str(path),
+        source=_short(path),
         workflow=workflow,
         stages=WORKFLOWS[workflow],
         schemas={stage.name: schemas[stage.name] for stage in WORKFLOWS[workflow]},
@@ -195,6 +195,12 @@ def _check_model(value, workflow):
             f"model must be a folder with model.json in it, and {value!r} has none. "
             "Run the train workflow first."
         )
+
+
+def _short(path):
+    """Return a path relative to the current folder where it lies in it."""
+    path, here = path.absolute(), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _did_you_mean(value, choices):

@@ -9,10 +9,12 @@ from gmadet_nb import __version__
 from gmadet_nb.campaign.html import (
     data_uri,
     escape,
+    figure_title,
     first_heading,
-    first_sentence,
     html_table,
     markdown_near,
+    position,
+    small_png,
     triplet_png,
 )
 from gmadet_nb.campaign.manifest import Manifest
@@ -54,7 +56,7 @@ def write_report(campaign):
         if content
     )
     links = " ".join(
-        f'<a href="#s{number}">{escape(title)}</a>'
+        f'<a href="#s{number}">{escape(title.split(":")[0])}</a>'
         for number, (title, content) in enumerate(sections)
         if content
     )
@@ -120,9 +122,8 @@ def _ranked(run, workflow):
 def _exposures(run):
     if not run.has_table("exposures"):
         return ""
-    names = ["exposure_id", "filter", "mjd", "exptime", "gain", "gain_source"]
-    names += ["zero_point", "zero_point_source", "fwhm", "elongation", "n_stars"]
-    names += ["limiting_mag", "used", "reason"]
+    names = ["exposure_id", "used", "filter", "mjd", "exptime", "fwhm", "elongation"]
+    names += ["n_stars", "limiting_mag", "gain", "zero_point", "reason"]
     table = run.read_table("exposures")
     return html_table(table[[name for name in names if name in table.colnames]])
 
@@ -130,9 +131,9 @@ def _exposures(run):
 def _subtractions(run):
     if not run.has_table("subtractions"):
         return ""
-    names = ["exposure_id", "method", "reference", "science_fwhm", "reference_fwhm"]
-    names += ["alignment_rms", "kernel_sum", "noise_width", "star_width"]
-    names += ["n_candidates", "good", "reason"]
+    names = ["exposure_id", "good", "science_fwhm", "reference_fwhm", "alignment_rms"]
+    names += ["kernel_sum", "noise_width", "star_width", "n_candidates", "method"]
+    names += ["reference", "reason"]
     table = run.read_table("subtractions")
     return html_table(table[[name for name in names if name in table.colnames]])
 
@@ -179,14 +180,15 @@ def _figures(campaign):
         if not paths:
             continue
         cells = json.loads(campaign.notebook(stage.name).read_text())["cells"]
+        paths.sort(key=lambda path: position(cells, path.stem))
         items = []
         for path in paths:
-            caption = first_sentence(markdown_near(cells, path.stem))
-            words = path.stem.split("_", 1)[1].replace("_", " ")
+            caption = markdown_near(cells, path.stem)
+            words = figure_title(path.stem)
             items.append(
                 f'<figure><img alt="{escape(words)}" '
-                f'src="{data_uri(path.read_bytes())}"><figcaption>'
-                f"<b>{escape(words.capitalize())}.</b> {escape(caption)}"
+                f'src="{data_uri(small_png(path.read_bytes()))}"><figcaption>'
+                f"<b>{escape(words)}.</b> {escape(caption)}"
                 "</figcaption></figure>"
             )
         title = first_heading(cells) or stage.name

@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 
 from gmadet_nb.campaign.manifest import (
     Manifest,
-    SourceCode,
     describe_inputs,
     describe_outputs,
     versions,
     why_to_run,
 )
 from gmadet_nb.campaign.plan import check_paths, write_resolved
+from gmadet_nb.campaign.source_code import SourceCode
 from gmadet_nb.campaign.stages import producers, select_stages
 from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.progress import format_seconds
