@@ -190,8 +190,9 @@ def test_one_or_two_exposures_are_split_by_cell_without_shared_pixels(rng, n_exp
         assert away.min() > MARGIN
     for part in dataset.PARTS:
         assert {"real", "bogus"} == set(of_part(split, part)["label"])
-    # Cells of 4 margins or more: most candidates stay.
-    assert split["used"].mean() > 0.6
+    # Bands a fifth of 1100 pixels wide lose a margin of 46 at their one border: a
+    # fifth of 40 %; candidates of a second exposure lose as much again.
+    assert split["used"].mean() > 1 - 1.5 * n_exposures * 0.08
 
 
 def test_a_leak_is_found(rng):

@@ -257,6 +257,8 @@ def test_gmadets_table_has_its_columns_and_counts_from_one(trained, tmp_path):
     assert table["Xpos"][0] == pytest.approx(first["x"] + 1)
     assert table["Ypos"][0] == pytest.approx(first["y"] + 1)
     np.testing.assert_allclose(table["label0"] + table["label1"], 1, atol=1e-6)
+    with pytest.raises(BadInputError, match="are not"):
+        infer.write_infer_results(path, scores, candidates[1:], exposures)
     assert table["originalFile"][0] == f"{first['exposure_id']}.fits"
 
 

@@ -55,7 +55,7 @@ def write_cube(path, split, candidates, store):
     """
     rows = split[np.asarray(split["used"], bool)]
     columns = candidates["candidate_id", "mag", "mag_err", "filter"]
-    rows = join(rows, columns, keys="candidate_id")
+    rows = join(rows, columns, keys="candidate_id", metadata_conflicts="silent")
     ids = list(rows["candidate_id"])
     cube = np.empty((len(ids), store.size, store.size, 1), np.float32)
     for start in range(0, len(ids), 1024):

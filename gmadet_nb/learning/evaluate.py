@@ -285,7 +285,13 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
     columns = {"snr": snr_bins, "mag": mag_bins}
     if candidates is not None:
         wanted = candidates["candidate_id", *columns]
-        table = join(table, wanted, keys="candidate_id", join_type="left")
+        table = join(
+            table,
+            wanted,
+            keys="candidate_id",
+            join_type="left",
+            metadata_conflicts="silent",
+        )
     report = {}
     for part in PARTS:
         rows = table[table["part"] == part]

@@ -297,8 +297,20 @@ def write_infer_results(path, scores, candidates, exposures):
         scores["candidate_id", "score"],
         candidates[[*columns, "fwhm", "psf_fwhm"]],
         keys="candidate_id",
+        metadata_conflicts="silent",
     )
-    rows = join(rows, exposures["exposure_id", "path"], keys="exposure_id")
+    rows = join(
+        rows,
+        exposures["exposure_id", "path"],
+        keys="exposure_id",
+        metadata_conflicts="silent",
+    )
+    if len(rows) != len(scores):
+        raise BadInputError(
+            f"Every scored candidate must be in the candidates table and its exposure "
+            f"in the exposures table; {len(scores) - len(rows)} of {len(scores)} are "
+            "not. Run 03_detect and 04_cutouts again."
+        )
     rows.sort("candidate_id")
     real = np.asarray(rows["score"], float)
     values = [

@@ -19,6 +19,15 @@ from gmadet_nb.learning.networks import INPUT_PLANES, NoiseScaling
 from gmadet_nb.learning.train import LEARNING_RATE
 
 ONNX_TOLERANCE = 1e-5
+# Of the two TensorFlows one is installed.
+DISTRIBUTIONS = (
+    "gmadet_nb",
+    "keras",
+    "tensorflow-cpu",
+    "tensorflow",
+    "onnxruntime",
+    "numpy",
+)
 HASH_BATCH = 512
 
 
@@ -99,11 +108,7 @@ def save_model(folder, model, history, *, store, split, training):
         "labels_by_origin": _labels_by_origin(split),
         "parts": _parts(split),
         "onnx_difference": difference,
-        "versions": {
-            name: version(name)
-            for name in ("gmadet_nb", "keras", "tensorflow-cpu", "onnxruntime", "numpy")
-            if _installed(name)
-        },
+        "versions": {name: version(name) for name in DISTRIBUTIONS if _installed(name)},
         "target_fpr": None,
         "threshold": None,
         "threshold_how": None,
@@ -214,7 +219,7 @@ def _parts(split):
 
 
 def _installed(name):
-    """Say whether a distribution is installed: TensorFlow has two names."""
+    """Say whether a distribution is installed."""
     try:
         version(name)
     except PackageNotFoundError:

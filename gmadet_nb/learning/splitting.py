@@ -34,10 +34,10 @@ def split_by_exposure(
     Whole exposures go to training, calibration or test; of many random
     assignments the one is taken whose shares of real and of bogus candidates
     come nearest to those wanted. With fewer than three exposures the sky is
-    cut into cells instead, and candidates of calibration and test nearer than
-    ``margin`` to one of another part are left out. The validation part is
-    taken from training by sky cell, so that no place is in both. Only training
-    and validation are thinned.
+    cut into cells instead, and whole bands of them go to calibration and test;
+    their candidates nearer than ``margin`` to another part are left out. The
+    validation part is taken from training by sky cell, so that no place is in
+    both. Only training and validation are thinned.
 
     Parameters
     ----------
@@ -90,9 +90,10 @@ def split_by_exposure(
     if unit == "cell":
         if sky.max() > FAR / 2:  # one exposure without coordinates, one with
             sky = detector_places(table)
-        exposure = _cells(sky, _cell_side(sky, margin))
+        exposure = _cells(sky, margin)
     wanted = {"calibration": calibration_fraction, "test": test_fraction}
-    part = _assign(exposure, is_real, wanted, rng=rng)
+    bands = sky if unit == "cell" else None
+    part = _assign(exposure, is_real, wanted, rng=rng, bands=bands)
     used = np.ones(len(table), bool)
     if unit == "cell":
         # The sky may be turned against the detector: the diagonal is safe, and a
@@ -195,7 +196,9 @@ def _with_places(labels, candidates):
             f"{len(missing)} labelled candidates must be in the candidates table and "
             f"are not, the first is {missing[0]!r}. Run 03_detect and 04_cutouts again."
         )
-    table = join(table, candidates[columns], keys="candidate_id")
+    table = join(
+        table, candidates[columns], keys="candidate_id", metadata_conflicts="silent"
+    )
     table.sort("order")
     table.remove_column("order")
     return table
@@ -210,14 +213,6 @@ def _fwhm(table):
     return np.where(good, fwhm, np.median(fwhm[good]))
 
 
-def _cell_side(sky, margin):
-    """Return a cell's side [pixel]: some 36 cells, each well above the margin."""
-    if not len(sky):
-        return margin + 1.0
-    extent = np.ptp(sky, axis=0)
-    return max(float(np.sqrt(extent[0] * extent[1] / 36)), 4 * margin, 1.0)
-
-
 def _cells(places, side):
     """Return the number of the square cell that holds each place."""
     if not len(places):
@@ -226,11 +221,13 @@ def _cells(places, side):
     return np.unique(index, axis=0, return_inverse=True)[1].ravel()
 
 
-def _assign(groups, is_real, wanted, *, rng):
+def _assign(groups, is_real, wanted, *, rng, bands=None):
     """Give whole groups to parts so that the shares come near those wanted.
 
     What is wanted for no part goes to "training". A part that is wanted gets at
-    least one group, and training keeps at least one.
+    least one group, and training keeps at least one. With ``bands``, the places
+    of the rows, a part is a band across the sky in a random direction, on the
+    far sides of training: it has one border, and loses least to the margin.
     """
     n_groups = int(groups.max()) + 1 if len(groups) else 0
     part = np.full(len(groups), "training", dtype="U11")
@@ -244,11 +241,15 @@ def _assign(groups, is_real, wanted, *, rng):
     shares = counts / counts.sum(axis=1, keepdims=True)
     best, best_cost = None, np.inf
     for _ in range(N_DRAWS):
-        order, start, chosen = rng.permutation(n_groups), 0, {}
+        order, chosen = rng.permutation(n_groups), {}
+        if bands is not None:
+            angle = rng.uniform(0, 2 * np.pi)
+            along = bands @ [np.cos(angle), np.sin(angle)]
+            order = np.argsort(np.bincount(groups, along) / np.bincount(groups))
         for i, (name, share) in enumerate(wanted.items()):
-            spare = n_groups - start - (len(wanted) - i)
-            chosen[name] = _take(order[start:], shares, share, at_most=spare)
-            start += len(chosen[name])
+            spare = len(order) - (len(wanted) - i)
+            chosen[name] = _take(order, shares, share, at_most=spare)
+            order = order[len(chosen[name]) :][::-1]  # the next one from the other end
         cost = sum(
             np.sum((shares[:, chosen[name]].sum(axis=1) - share) ** 2)
             for name, share in wanted.items()
