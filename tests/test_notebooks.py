@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gmadet_nb.campaign.parameters import read_schema
-from gmadet_nb.campaign.stages import TRAIN
+from gmadet_nb.campaign.stages import TRAIN, WORKFLOWS
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
@@ -102,6 +102,17 @@ def test_a_notebook_starts_with_a_title_and_its_table(cells):
     assert title.startswith("# ")
     for word in ("Reads", "Writes", "Takes"):
         assert word in title
+
+
+def test_the_title_names_what_the_runner_expects_the_notebook_to_write(name, cells):
+    wanted = [
+        file
+        for stages in WORKFLOWS.values()
+        for stage in stages
+        if stage.name == name
+        for file in stage.writes
+    ]
+    assert [file for file in wanted if f"`{file}" not in source(cells[0])] == []
 
 
 def test_parameters_are_typed_commented_and_used(name, cells):

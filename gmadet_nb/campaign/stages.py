@@ -51,7 +51,7 @@ TRAIN = (
             "exposures.ecsv",
             "psf/",
             "simulated_objects.ecsv",
-            "subtractions.ecsv",
+            "simulated/",
             "differences/",
             "candidates.ecsv",
         ),
@@ -60,10 +60,7 @@ TRAIN = (
     Stage(
         name="05_check_simulation",
         reads=(
-            "exposures.ecsv",
             "simulated_objects.ecsv",
-            "subtractions.ecsv",
-            "differences/",
             "candidates.ecsv",
             "crossmatch.ecsv",
         ),
@@ -86,12 +83,21 @@ TRAIN = (
     ),
     Stage(
         name="08_train",
-        reads=("split.ecsv", "dataset/", "cutouts.h5"),
+        reads=(
+            "split.ecsv",
+            "candidates.ecsv",
+            "cutouts.h5",
+        ),
         writes=("model/",),
     ),
     Stage(
         name="09_infer",
-        reads=("candidates.ecsv", "cutouts.h5", "model/"),
+        reads=(
+            "exposures.ecsv",
+            "candidates.ecsv",
+            "cutouts.h5",
+            "model/",
+        ),
         writes=("scores.ecsv",),
         outside=("model",),
     ),
@@ -99,11 +105,9 @@ TRAIN = (
         name="10_check_inference",
         reads=(
             "exposures.ecsv",
-            "simulated_objects.ecsv",
             "candidates.ecsv",
             "crossmatch.ecsv",
             "cutouts.h5",
-            "labels/",
             "split.ecsv",
             "model/",
             "scores.ecsv",
