@@ -98,10 +98,24 @@ class PSF:
         It is the diameter of the circle with the area of the half-maximum contour.
         """
         terms = polynomial_terms(x, y, self.shape, self.degree)
-        stamp = np.tensordot(terms, self.coefficients, axes=1)
-        fine = _refine(stamp, 4)
+        return float(self._fwhm_coefficients @ terms)
+
+    @cached_property
+    def _fwhm_coefficients(self):
+        """The width as a polynomial of the stamps' own degree, fitted on a grid."""
+        side = 1 if self.degree == 0 else 2 * self.degree + 1
+        x, y = np.meshgrid(
+            np.linspace(0, self.shape[1] - 1, side),
+            np.linspace(0, self.shape[0] - 1, side),
+        )
+        terms = polynomial_terms(x.ravel(), y.ravel(), self.shape, self.degree)
+        widths = [self._measure_fwhm(weights) for weights in terms.T]
+        return np.linalg.lstsq(terms.T, np.array(widths), rcond=None)[0]
+
+    def _measure_fwhm(self, weights):
+        fine = _refine(np.tensordot(weights, self.coefficients, axes=1), 4)
         area = np.count_nonzero(fine > 0.5 * fine.max()) / (4 * self.oversampling) ** 2
-        return float(2 * np.sqrt(area / np.pi))
+        return 2 * np.sqrt(area / np.pi)
 
     @cached_property
     def fwhm(self):
