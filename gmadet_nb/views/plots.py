@@ -379,6 +379,26 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
     return fig
 
 
+def candidate_sheet(store, candidate_ids, captions, *, title=""):
+    """Make a contact sheet of some candidates of a cutout store.
+
+    Parameters
+    ----------
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Gives the pixels.
+    candidate_ids : sequence of str
+        Which, in the order to show them.
+    captions : dict
+        candidate_id -> text below its cutout.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    texts = [captions[key] for key in candidate_ids]
+    return cutout_sheet(store.read(candidate_ids), texts, title=title)
+
+
 def recovered_position(crossmatch, candidates, sources, *, axes):
     """Draw recovered minus injected: position, flux, and both over their errors.
 

@@ -554,11 +554,13 @@ def _log_counts(ax):
 
 def _legend_above(ax):
     """Put the legend over the axes, where it hides nothing."""
-    n = len(ax.get_legend_handles_labels()[1])
+    labels = ax.get_legend_handles_labels()[1]
+    # About 60 letters, with a handle of some 5 each, are as wide as a panel.
+    wide = sum(len(label) + 5 for label in labels) > 60
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
-        ncols=n if n < 4 else (2 if n == 4 else 3),
+        ncols=2 if wide and len(labels) < 5 else 3,
         frameon=False,
         borderaxespad=0.2,
         columnspacing=1.2,
