@@ -23,7 +23,7 @@ lint: $(STAMP)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 real: $(STAMP)
-	REALDATA=$(REALDATA) $(BIN)/python benchmarks/real.py
+	REALDATA=$(REALDATA) $(BIN)/python -m benchmarks.real
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

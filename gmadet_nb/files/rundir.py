@@ -43,6 +43,17 @@ def check_name(name, *, what="name"):
     return name
 
 
+def start_from_project():
+    """Leave the folder ``notebooks/`` for the project folder above it.
+
+    JupyterLab starts a kernel beside its notebook, papermill where it was called.
+    After this call a relative path means the same in both.
+    """
+    here = Path.cwd()
+    if here.name == "notebooks" and (here.parent / "params").is_dir():
+        os.chdir(here.parent)
+
+
 @contextmanager
 def atomic_path(path):
     """Give a temporary path beside ``path`` that takes its place on success.
