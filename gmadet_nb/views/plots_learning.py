@@ -30,7 +30,7 @@ def parts(counts, *, ax):
 
 
 def snr_by_label(labels, snr, *, ax):
-    """Draw the signal to noise of the real and of the bogus candidates.
+    """Draw the S/N of the real and of the bogus candidates, counts logarithmic.
 
     Parameters
     ----------
@@ -46,9 +46,7 @@ def snr_by_label(labels, snr, *, ax):
     if not good.any():
         return draw_none(ax, "no candidate with an S/N")
     edges = np.geomspace(snr[good].min(), snr[good].max() * 1.001, 31)
-    for kind, width in zip(KINDS, (1.8, 2.6), strict=True):
-        n = np.histogram(snr[good & (labels == kind)], edges)[0]
-        ax.stairs(n, edges, color=COLORS[kind], lw=width, label=f"{n.sum()} {kind}")
+    _two_histograms(labels[good], snr[good], edges, ax=ax)
     ax.set_xscale("log")
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
@@ -105,10 +103,7 @@ def scores_by_label(labels, scores, *, threshold, ax):
     ax.set(xlabel="score", ylabel="candidates per bin", xlim=(-0.02, 1.02))
     if not good.any():
         return draw_none(ax, "no scored candidate")
-    edges = np.linspace(0, 1, 41)
-    for kind, width in zip(KINDS, (1.8, 2.6), strict=True):
-        n = np.histogram(scores[good & (labels == kind)], edges)[0]
-        ax.stairs(n, edges, color=COLORS[kind], lw=width, label=f"{n.sum()} {kind}")
+    _two_histograms(labels[good], scores[good], np.linspace(0, 1, 41), ax=ax)
     ax.axvline(
         threshold,
         color=COLORS["limit"],
@@ -116,8 +111,6 @@ def scores_by_label(labels, scores, *, threshold, ax):
         lw=1.2,
         label=f"threshold {threshold:.3f}",
     )
-    ax.set_yscale("symlog", linthresh=1)
-    ax.set_ylim(0, None)
     ax.legend(loc="upper center")
     return ax
 
@@ -153,3 +146,15 @@ def reliability(table, *, ax):
         ax.annotate(str(n), (x, y), (5, 4), textcoords="offset points", fontsize=8)
     ax.legend(loc="lower right")
     return ax
+
+
+def _two_histograms(labels, values, edges, *, ax):
+    """Draw one histogram a kind; the scale is linear from 0 to 1, then logarithmic."""
+    highest = 1
+    for kind, width in zip(KINDS, (1.8, 2.6), strict=True):
+        n = np.histogram(values[labels == kind], edges)[0]
+        ax.stairs(n, edges, color=COLORS[kind], lw=width, label=f"{n.sum()} {kind}")
+        highest = max(highest, n.max())
+    ax.set_yscale("symlog", linthresh=1)
+    ax.set_ylim(0, 2 * highest)
+    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
