@@ -12,6 +12,9 @@ from gmadet_nb.learning.completeness import (
 )
 
 
+_LEAST_SNR = 1.0  # of the bins: below it nothing is found
+
+
 def recovered(crossmatch):
     """Return the injected sources only, with a column ``recovered``.
 
@@ -44,7 +47,7 @@ def completeness_table(sources, *, n_mag_bins):
         As `recovered` gives it.
     n_mag_bins : int
         Bins of magnitude, of equal width; as many of the S/N on the difference,
-        of equal ratio.
+        of equal ratio. An S/N below 1 counts as 1, so that the first bin holds it.
 
     Returns
     -------
@@ -61,15 +64,19 @@ def completeness_table(sources, *, n_mag_bins):
             "Run 02_simulate to 04_cutouts with n_sources above 0."
         )
     tables = []
-    edges = {
-        "mag": _edges(sources["mag"], n_mag_bins),
-        "snr": _ratio_edges(sources["difference_snr"], n_mag_bins),
+    values = {
+        "mag": np.asarray(sources["mag"], float),
+        # One source on a patch of huge noise must not stretch the axis.
+        "snr": np.maximum(np.asarray(sources["difference_snr"], float), _LEAST_SNR),
     }
-    column = {"mag": "mag", "snr": "difference_snr"}
+    edges = {
+        "mag": _edges(values["mag"], n_mag_bins),
+        "snr": _ratio_edges(values["snr"], n_mag_bins),
+    }
+    found = np.asarray(sources["recovered"], bool)
     for group, rows in groups_of(sources).items():
-        some = sources[rows]
         for axis, bins in edges.items():
-            table = completeness(some[column[axis]], some["recovered"], bins)
+            table = completeness(values[axis][rows], found[rows], bins)
             table.add_column(axis, name="axis", index=0)
             table.add_column(group, name="group", index=0)
             tables.append(table)
