@@ -213,22 +213,19 @@ def _parameters(campaign):
 
 def _stages(campaign):
     entries = Manifest(campaign.run).entries
-    rows, links = [], []
+    rows, links, versions = [], [], set()
     for stage in campaign.stages:
         entry = entries.get(stage.name)
-        rows.append(
-            [
-                "finished" if entry else "not finished",
-                format_seconds(entry["seconds"]) if entry else "",
-                entry["finished"] if entry else "",
-                ", ".join(stage.writes),
-                ", ".join(f"{k} {v}" for k, v in entry["versions"].items())
-                if entry
-                else "",
-            ]
-        )
-        links.append(
-            f'<a href="notebooks/{escape(stage.name)}.ipynb">{escape(stage.name)}</a>'
-        )
-    head = ["state", "took", "at", "writes", "versions"]
-    return html_table(rows, head=head, extra={"notebook": links})
+        writes = ", ".join(stage.writes)
+        if entry:
+            took, at = format_seconds(entry["seconds"]), entry["finished"][:16]
+            rows.append(["finished", took, at.replace("T", " "), writes])
+            versions.add(", ".join(f"{k} {v}" for k, v in entry["versions"].items()))
+        else:
+            rows.append(["not finished", "", "", writes])
+        name = escape(stage.name)
+        links.append(f'<a href="notebooks/{name}.ipynb">{name}</a>')
+    table = html_table(
+        rows, head=["state", "took", "at [UTC]", "writes"], extra={"notebook": links}
+    )
+    return table + "".join(f"<p>{escape(text)}</p>" for text in sorted(versions))
