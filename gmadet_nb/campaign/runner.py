@@ -99,7 +99,7 @@ def campaign_status(campaign):
         reason = why_to_run(
             campaign.run, stage, entry, _inputs_now(campaign, stage, sources)
         )
-        if needs and not (entry and reason):
+        if needs and not reason:
             reason = f"{needs[-1]} runs before it"
         if reason:
             waiting.add(stage.name)
