@@ -3,7 +3,7 @@ import pytest
 from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 
-from gmadet_nb.views import plots, plots_checks
+from gmadet_nb.views import plots, plots_checks, plots_recovery
 from gmadet_nb.views.stretch import (
     NO_MEASUREMENT,
     WHITE,
@@ -143,7 +143,7 @@ def matched(n=50):
 
 
 def test_recovered_positions_are_joined_by_id_not_by_order(axes):
-    plots.recovered_position(*matched(), axes=axes)
+    plots_recovery.recovered_position(*matched(), axes=axes)
     np.testing.assert_allclose(
         axes[0].collections[0].get_offsets(), np.tile([0.5, 0.25], (49, 1))
     )
@@ -154,7 +154,7 @@ def test_recovered_positions_are_joined_by_id_not_by_order(axes):
 
 def test_recovered_position_without_a_match_says_none(axes):
     crossmatch, candidates, sources = matched()
-    plots.recovered_position(crossmatch[:0], candidates, sources, axes=axes)
+    plots_recovery.recovered_position(crossmatch[:0], candidates, sources, axes=axes)
     assert [texts(ax) for ax in axes] == [["none"]] * 3
 
 
@@ -235,7 +235,7 @@ def completeness(axis="mag"):
     ("axis", "middle"), [("mag", [11, 13]), ("snr", [np.sqrt(120), np.sqrt(168)])]
 )
 def test_completeness_points_have_their_intervals(ax, axis, middle):
-    plots_checks.completeness_curve(completeness(axis), ax=ax)
+    plots_recovery.completeness_curve(completeness(axis), ax=ax)
     points = ax.containers[0]
     np.testing.assert_allclose(points[0].get_xdata(), middle)
     np.testing.assert_allclose(points[0].get_ydata(), [1, 0.5])
@@ -245,27 +245,27 @@ def test_completeness_points_have_their_intervals(ax, axis, middle):
 
 def test_completeness_draws_the_fit_only_where_there_is_one(ax):
     fit = {"m50": 13.0, "m50_err": 0.1, "width": 0.5, "plateau": 0.9}
-    plots_checks.completeness_curve(completeness(), fit=fit, ax=ax)
+    plots_recovery.completeness_curve(completeness(), fit=fit, ax=ax)
     curve = lines(ax)["fit"]
     at = np.interp(13.0, curve.get_xdata(), curve.get_ydata())
     assert at == pytest.approx(0.45, abs=0.01)
     assert lines(ax)["m50 13.00 ± 0.10"].get_xdata()[0] == 13.0
     other = Figure().add_subplot()
     none = fit | {"m50": np.nan, "reason": "too few"}
-    plots_checks.completeness_curve(completeness(), fit=none, ax=other)
+    plots_recovery.completeness_curve(completeness(), fit=none, ax=other)
     assert texts(other) == ["no m50: too few"]
     assert "fit" not in lines(other)
 
 
 def test_completeness_of_many_groups_is_lines_and_of_none_says_so(ax):
     table = completeness()
-    plots_checks.completeness_groups(table, ["nobody"], ax=ax)
+    plots_recovery.completeness_groups(table, ["nobody"], ax=ax)
     assert texts(ax) == ["none to compare"]
     groups = [f"e{i}" for i in range(8)]
     many = vstack([table] * 8)
     many["group"] = np.repeat(groups, 3)
     other = Figure().add_subplot()
-    plots_checks.completeness_groups(many, groups, ax=other)
+    plots_recovery.completeness_groups(many, groups, ax=other)
     assert "8 exposures, a line each" in lines(other)
 
 
@@ -273,7 +273,7 @@ def test_injected_and_recovered_are_counted_in_the_same_bins(ax):
     rng = np.random.default_rng(0)
     sources = Table({"mag": rng.uniform(14, 20, 200)})
     sources["recovered"] = sources["mag"] < 17
-    plots_checks.injected_and_detected(sources, ax=ax, n_bins=6)
+    plots_recovery.injected_and_detected(sources, ax=ax, n_bins=6)
     drawn = stairs(ax)
     n = int(sources["recovered"].sum())
     every, found = drawn["200 injected"], drawn[f"{n} recovered"]
@@ -374,11 +374,11 @@ NOTHING = np.array([])
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda ax: plots_checks.completeness_curve(completeness()[:0], ax=ax),
-        lambda ax: plots_checks.injected_and_detected(
+        lambda ax: plots_recovery.completeness_curve(completeness()[:0], ax=ax),
+        lambda ax: plots_recovery.injected_and_detected(
             Table({"mag": NOTHING, "recovered": NOTHING}), ax=ax
         ),
-        lambda ax: plots_checks.fraction_per_exposure(
+        lambda ax: plots_recovery.fraction_per_exposure(
             Table({"exposure_id": [], "n": [], "fraction": []}), ax=ax
         ),
         lambda ax: plots_checks.scores_by_magnitude(

@@ -11,7 +11,6 @@ from gmadet_nb.learning.completeness import (
     rate,
 )
 
-
 _LEAST_SNR = 1.0  # of the bins: below it nothing is found
 
 

@@ -1,98 +1,45 @@
-"""Figures of images, of point spread functions and of cutouts: one function each.
+"""Figures of images and of point spread functions: one function each.
 
 Data come first and ``ax`` (or ``axes``) last; it is drawn into and returned.
 Nothing here touches pyplot, so the functions work in a worker or a thread as well.
-The figures of the checks are in `gmadet_nb.views.plots_checks`.
+Style and contact sheets can be had from here too; the other figures are in
+`plots_candidates`, `plots_recovery`, `plots_learning` and `plots_checks`.
 """
-
-import io
 
 import matplotlib as mpl
 import numpy as np
-import seaborn as sns
 from astropy.visualization import ZScaleInterval
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from gmadet_nb.views.stretch import WHITE, robust_sigma, stretch_triplets
+from gmadet_nb.views.plots_sheets import candidate_sheet, cutout_sheet
+from gmadet_nb.views.stretch import robust_sigma
+from gmadet_nb.views.style import (
+    COLORS,
+    NO_MEASUREMENT_COLOR,
+    SERIES,
+    draw_none,
+    use_style,
+)
 
-_BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _BROWN, _PINK, _GREY = sns.color_palette(
-    "colorblind"
-)[:8]
+__all__ = [
+    "COLORS",
+    "NO_MEASUREMENT_COLOR",
+    "SERIES",
+    "before_after",
+    "candidate_sheet",
+    "cutout_sheet",
+    "draw_none",
+    "fwhm_map",
+    "fwhm_per_exposure",
+    "noise_histogram",
+    "noise_per_exposure",
+    "psf_grid",
+    "show_image",
+    "triplet",
+    "use_style",
+]
 
-#: One colour a word, the same in every figure; safe for the colour-blind.
-COLORS = {
-    "real": _BLUE,
-    "bogus": _ORANGE,
-    "other": _GREY,
-    "fit": _GREEN,
-    "limit": (0.15, 0.15, 0.15),
-    "marker": _PINK,
-}
-#: Colours of a series, such as bins of magnitude.
-SERIES = (_BLUE, _ORANGE, _GREEN, _PURPLE, _BROWN, _PINK)
-#: Where there is no measurement, in every picture.
-NO_MEASUREMENT_COLOR = (0.30, 0.26, 0.46)
 
 _MAX_NAMES = 40
-
-
-def use_style():
-    """Set the look of every figure, once, in a notebook's import cell."""
-    sns.set_theme(
-        context="notebook",
-        style="ticks",
-        palette="colorblind",
-        rc={
-            "figure.dpi": 100,
-            "axes.titlesize": 11,
-            "axes.labelsize": 11,
-            "xtick.labelsize": 10,
-            "ytick.labelsize": 10,
-            "legend.fontsize": 9.5,
-            "legend.frameon": True,
-            "legend.framealpha": 0.9,
-            "figure.constrained_layout.use": True,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "image.origin": "lower",
-            "image.interpolation": "nearest",
-        },
-    )
-
-
-class Sheet(Figure):
-    """A figure that shows itself in a notebook whether pyplot is in use or not."""
-
-    def __init__(self, *, width, height):
-        super().__init__(figsize=(width, height))
-        # Places are absolute: a layout from the style, now or after a first save,
-        # would move them.
-        self.set_layout_engine(
-            PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
-        )
-
-    def _repr_png_(self):
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=100)
-        return buffer.getvalue()
-
-
-def draw_none(ax, text="none"):
-    """Say in an empty panel that there was nothing to draw."""
-    ax.set(xticks=[], yticks=[])
-    ax.text(
-        0.5,
-        0.5,
-        text,
-        transform=ax.transAxes,
-        ha="center",
-        va="center",
-        color="0.45",
-        fontsize=12,
-    )
-    return ax
 
 
 def show_image(data, *, ax, title="", vmin=None, vmax=None):
@@ -290,201 +237,6 @@ def noise_histogram(difference, noise, mask, *, ax):
     return ax
 
 
-def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
-    """Make a contact sheet: science over reference over difference, each captioned.
-
-    Parameters
-    ----------
-    pixels : (n, size, size, 3) array
-        Cutouts [adu], NaN where not measured.
-    captions : sequence of n str
-        One or two short lines below each.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    n = len(pixels)
-    if n != len(captions):
-        raise ValueError(
-            f"A sheet needs one caption a cutout, got {len(captions)} for {n} cutouts."
-        )
-    n_rows = max(1, -(-n // n_columns))
-    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
-    longest = max(
-        (len(line) for text in captions for line in text.split("\n")), default=1
-    )
-    # A letter is about 0.58 of the font's size wide; 72 points are an inch.
-    size = np.clip(72 * inch / (0.58 * max(longest, 1)), 5, 8)
-    # The caption and a gap, as a share of the side of a cutout.
-    below = (0.09 + 0.125 * lines) / inch + 0.10
-    top = 0.40 if title else 0.08  # [inch]
-    height = n_rows * (3.06 + below) * inch + top
-    fig = Sheet(width=11.0, height=height if n else 1.2)
-    if title:
-        fig.text(
-            0.5,
-            1 - 0.5 * top / fig.get_figheight(),
-            title,
-            ha="center",
-            va="center",
-            fontsize=12,
-        )
-    if n == 0:
-        ax = fig.add_axes((0, 0, 1, 0.6))
-        ax.axis("off")
-        draw_none(ax)
-        return fig
-    ax = fig.add_axes((0, 0, 1, 1 - top / height))
-    ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
-    ax.axis("off")
-    grey = stretch_triplets(pixels)
-    for index, caption in enumerate(captions):
-        row, column = divmod(index, n_columns)
-        y = row * (3.06 + below)
-        for plane in range(3):
-            bottom = y + 1.03 * plane + 1
-            ax.imshow(
-                grey[index, ..., plane],
-                cmap=_palette(),
-                vmin=0,
-                vmax=255,
-                origin="lower",
-                interpolation="nearest",
-                extent=(column + 0.02, column + 0.97, bottom, bottom - 1 + 0.05),
-                aspect="auto",
-            )
-        ax.text(
-            column + 0.495,
-            y + 3.12,
-            caption,
-            ha="center",
-            va="top",
-            fontsize=size,
-            linespacing=1.05,
-        )
-    for row in range(n_rows):
-        for plane, name in enumerate(("science", "reference", "difference")):
-            ax.text(
-                -0.02,
-                row * (3.06 + below) + 1.03 * plane + 0.5,
-                name,
-                rotation=90,
-                ha="right",
-                va="center",
-                fontsize=9,
-            )
-    ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
-    return fig
-
-
-def candidate_sheet(store, candidate_ids, captions, *, title=""):
-    """Make a contact sheet of some candidates of a cutout store.
-
-    Parameters
-    ----------
-    store : gmadet_nb.learning.cutouts.CutoutStore
-        Gives the pixels.
-    candidate_ids : sequence of str
-        Which, in the order to show them.
-    captions : dict
-        candidate_id -> text below its cutout.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    texts = [captions[key] for key in candidate_ids]
-    return cutout_sheet(store.read(candidate_ids), texts, title=title)
-
-
-def recovered_position(crossmatch, candidates, sources, *, axes):
-    """Draw recovered minus injected: position, flux, and both over their errors.
-
-    The position's expected error in x and in y is sqrt(2) FWHM / (2.355 S/N), the
-    least there can be for a Gaussian profile on the noise of the background (a
-    bright source, with its own photons' noise, does better by up to sqrt(2)); the
-    flux's is the candidate's own ``flux_err``. Right errors give the unit Gaussian.
-
-    Parameters
-    ----------
-    crossmatch, candidates, sources : astropy.table.Table
-        As in the run folder; joined by ``source_id`` and ``candidate_id``.
-    axes : sequence of 3 Axes
-    """
-    found = join_matched(crossmatch, candidates, sources)
-    axes[0].set(
-        xlabel="recovered − injected x [pixel]", ylabel="recovered − injected y [pixel]"
-    )
-    axes[1].set(xlabel="injected magnitude [mag]", ylabel="recovered / injected flux")
-    axes[2].set(xlabel="(recovered − injected) / its error", ylabel="density")
-    if len(found) == 0:
-        for ax in axes:
-            draw_none(ax)
-        return axes
-    dx, dy = found["x"] - found["x_source"], found["y"] - found["y_source"]
-    axes[0].scatter(dx, dy, s=10, alpha=0.6, color=COLORS["real"], lw=0)
-    reach = 1.15 * max(np.percentile(np.hypot(dx, dy), 98), 1e-3)
-    axes[0].set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    axes[0].axhline(0, color="0.5", lw=0.8)
-    axes[0].axvline(0, color="0.5", lw=0.8)
-    # Adding 0.0 makes of -0.0 a 0.0.
-    middle = [round(float(np.median(values)), 3) + 0.0 for values in (dx, dy)]
-    axes[0].set_title(f"median {middle[0]:.3f}, {middle[1]:.3f} pixel")
-    ratio = found["flux"] / found["flux_source"]
-    axes[1].scatter(
-        found["mag_source"], ratio, s=10, alpha=0.6, color=COLORS["real"], lw=0
-    )
-    axes[1].axhline(1, color=COLORS["limit"], lw=1)
-    reach = np.clip(1.1 * np.percentile(np.abs(ratio - 1), 98), 0.05, 2)
-    axes[1].set(ylim=(1 - reach, 1 + reach))
-    axes[1].set_title(f"median {np.median(ratio):.3f}")
-    _pulls(found, dx, dy, ax=axes[2])
-    return axes
-
-
-def join_matched(crossmatch, candidates, sources):
-    """Return one row a matched source: the candidate's columns and the source's.
-
-    The source's ``x``, ``y``, ``mag`` and ``flux`` carry the ending ``_source``.
-    """
-    matched = crossmatch[np.asarray(crossmatch["match"]) == "matched"]
-    row_of = {key: row for row, key in enumerate(candidates["candidate_id"])}
-    found = candidates[[row_of[key] for key in matched["candidate_id"]]].copy()
-    row_of = {key: row for row, key in enumerate(sources["source_id"])}
-    origin = sources[[row_of[key] for key in matched["source_id"]]]
-    for name in ("x", "y", "mag", "flux"):
-        found[f"{name}_source"] = origin[name]
-    return found
-
-
-def _pulls(found, dx, dy, *, ax):
-    fwhm = np.asarray(found["psf_fwhm"], dtype=float)
-    error = np.sqrt(2) * fwhm / (2.355 * np.asarray(found["snr"], dtype=float))
-    flux = (found["flux"] - found["flux_source"]) / found["flux_err"]
-    edges = np.linspace(-5, 5, 26)
-    both = np.concatenate([np.asarray(dx) / error, np.asarray(dy) / error])
-    for values, color, name, width in (
-        (both, COLORS["real"], "position", 2.4),
-        (np.asarray(flux), COLORS["bogus"], "flux", 1.4),
-    ):
-        ax.hist(
-            np.clip(values, edges[0], edges[-1]),
-            bins=edges,
-            density=True,
-            histtype="step",
-            lw=width,
-            color=color,
-            label=f"{name}, width {robust_sigma(values):.2f}",
-        )
-    fine = np.linspace(-5, 5, 201)
-    gaussian = np.exp(-0.5 * fine**2) / np.sqrt(2 * np.pi)
-    ax.plot(fine, gaussian, color=COLORS["limit"], lw=1, label="unit Gaussian")
-    ax.set(xlim=(-5, 5), ylim=(0, 1.45 * ax.dataLim.ymax))
-    ax.legend(loc="upper center", ncols=2, fontsize=8.5)
-
-
 def _per_exposure(exposures, column, *, ax):
     values = np.ma.filled(np.ma.asarray(exposures[column], dtype=float), np.nan)
     used = np.asarray(exposures["used"], dtype=bool)
@@ -542,12 +294,6 @@ def _zscale(data):
 
 def _grey_map():
     return mpl.colormaps["gray"].with_extremes(bad=NO_MEASUREMENT_COLOR)
-
-
-def _palette():
-    """Return the grey levels 0 to `WHITE`, then a gap and the one of no measurement."""
-    levels = np.linspace(0, 1, WHITE + 1)[:, None] * np.ones(3)
-    return ListedColormap(np.vstack([levels, np.ones(3), NO_MEASUREMENT_COLOR]))
 
 
 def _no_ticks(ax):

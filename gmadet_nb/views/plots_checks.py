@@ -1,188 +1,13 @@
-"""Figures of the two check notebooks: completeness, and what the model does."""
+"""Figures of what the model does: gmadet's six and ours, one function each."""
 
 from itertools import pairwise
 
 import numpy as np
-from scipy.stats import norm
 
 from gmadet_nb.learning.completeness import binomial_interval
-from gmadet_nb.views.plots import COLORS, SERIES, draw_none
+from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
 _SCORE_EDGES = np.linspace(0, 1, 41)
-_MARKERS = ("o", "s", "^", "D", "v", "P")
-
-
-def completeness_curve(table, *, ax, fit=None):
-    """Draw the recovered fraction against magnitude or S/N, with 95 % intervals.
-
-    Parameters
-    ----------
-    table : astropy.table.Table
-        ``axis`` ("mag" or "snr", one for all), ``bin_low``, ``bin_high``,
-        ``completeness``, ``low``, ``high``. Bins without a source are left out.
-    fit : astropy.table.Row, optional
-        ``m50``, ``m50_err``, ``width``, ``plateau``, ``reason``: the curve and a
-        line at m50, or the reason why there is none. Only against magnitude.
-    """
-    on_snr = len(table) > 0 and table["axis"][0] == "snr"
-    ax.set(
-        xlabel="injected S/N on the difference"
-        if on_snr
-        else "injected magnitude [mag]",
-        ylabel="recovered / injected",
-        ylim=(-0.03, 1.05),
-    )
-    known = table[np.isfinite(np.asarray(table["completeness"], float))]
-    if len(known) == 0:
-        return draw_none(ax, "no injected sources")
-    low, high = np.asarray(known["bin_low"]), np.asarray(known["bin_high"])
-    middle = np.sqrt(low * high) if on_snr else (low + high) / 2
-    if on_snr:
-        ax.set_xscale("log")
-    fraction = np.asarray(known["completeness"])
-    ax.errorbar(
-        middle,
-        fraction,
-        yerr=_errors(known, fraction),
-        xerr=[middle - low, high - middle],
-        fmt="o",
-        ms=6,
-        lw=1.2,
-        capsize=2,
-        color=COLORS["real"],
-        label="recovered, 95 % interval",
-    )
-    if fit is not None and np.isfinite(fit["m50"]):
-        _draw_fit(fit, low[0], high[-1], ax=ax)
-    elif fit is not None:
-        ax.annotate(
-            f"no m50: {fit['reason']}",
-            (0.03, 0.2),
-            fontsize=9,
-            xycoords="axes fraction",
-            wrap=True,
-        )
-    ax.legend(loc="lower left" if not on_snr else "lower right")
-    return ax
-
-
-def completeness_groups(table, groups, *, ax):
-    """Draw the completeness of several groups on one ``ax``.
-
-    Up to six stand side by side in each bin, with their intervals; more are one
-    thin line each, as intervals would hide one another.
-
-    Parameters
-    ----------
-    table : astropy.table.Table
-        As for `completeness_curve`, of one ``axis``, with ``group``.
-    groups : sequence of str
-        The groups to draw, in this order.
-    """
-    known = table[np.isfinite(np.asarray(table["completeness"], float))]
-    which = np.asarray(known["group"]).astype(str)
-    some = {group: known[which == group] for group in groups}
-    some = {group: rows for group, rows in some.items() if len(rows)}
-    ax.set(ylabel="recovered / injected", ylim=(-0.03, 1.05))
-    ax.set_xlabel("injected magnitude [mag]")
-    if not some:
-        return draw_none(ax, "none to compare")
-    for series, (group, rows) in enumerate(some.items()):
-        low, high = np.asarray(rows["bin_low"]), np.asarray(rows["bin_high"])
-        fraction = np.asarray(rows["completeness"])
-        if len(some) > len(_MARKERS):
-            label = f"{len(some)} exposures, a line each" if series == 0 else None
-            ax.plot(
-                (low + high) / 2,
-                fraction,
-                color=COLORS["real"],
-                lw=1,
-                alpha=0.5,
-                label=label,
-            )
-            continue
-        share = (series + 1) / (len(some) + 1)
-        ax.errorbar(
-            low + share * (high - low),
-            fraction,
-            yerr=_errors(rows, fraction),
-            fmt=_MARKERS[series],
-            ms=5,
-            lw=1.1,
-            color=SERIES[series],
-            label=group,
-        )
-    for edge in sorted(set(known["bin_low"]) | set(known["bin_high"])):
-        ax.axvline(edge, color="0.92", lw=0.8, zorder=0)
-    _legend_above(ax)
-    return ax
-
-
-def injected_and_detected(sources, *, ax, n_bins=30):
-    """Draw the magnitudes of all injected sources and of the recovered ones.
-
-    Parameters
-    ----------
-    sources : astropy.table.Table
-        ``mag`` [mag] and ``recovered``.
-    """
-    ax.set(xlabel="injected magnitude [mag]", ylabel="sources per bin")
-    if len(sources) == 0:
-        return draw_none(ax, "no injected sources")
-    mags = np.asarray(sources["mag"], float)
-    found = np.asarray(sources["recovered"], bool)
-    edges = np.linspace(mags.min(), max(mags.max(), mags.min() + 0.1), n_bins + 1)
-    for values, name, style in (
-        (mags, "injected", {"color": COLORS["limit"], "lw": 1.4}),
-        (
-            mags[found],
-            "recovered",
-            {"color": COLORS["real"], "fill": True, "alpha": 0.55},
-        ),
-    ):
-        counts, _ = np.histogram(values, bins=edges)
-        ax.stairs(counts, edges, label=f"{len(values)} {name}", **style)
-    ax.set_ylim(0, 1.25 * ax.get_ylim()[1])
-    ax.legend(loc="upper left", ncols=2)
-    return ax
-
-
-def fraction_per_exposure(table, *, ax, goal=None):
-    """Draw a fraction of each exposure with its interval, one row an exposure.
-
-    Parameters
-    ----------
-    table : astropy.table.Table
-        ``exposure_id``, ``n``, ``fraction``, ``low``, ``high``.
-    goal : float, optional
-        Drawn as a line.
-    """
-    names = [str(name) for name in table["exposure_id"]]
-    ax.set(xlabel="recovered / injected", xlim=(-0.03, 1.06))
-    if not names or not np.isfinite(np.asarray(table["fraction"], float)).any():
-        return draw_none(ax, "no bright injected source")
-    rows = np.arange(len(names))
-    fraction = np.asarray(table["fraction"], float)
-    ax.errorbar(
-        fraction,
-        rows,
-        xerr=_errors(table, fraction),
-        fmt="o",
-        ms=6,
-        capsize=2,
-        lw=1.2,
-        color=COLORS["real"],
-    )
-    size = 9 if len(names) < 20 else 7
-    labels = [f"{name} ({n})" for name, n in zip(names, table["n"], strict=True)]
-    step = -(-len(names) // 40)
-    ax.set_yticks(rows[::step], labels[::step], fontsize=size)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(axis="y", color="0.9")
-    if goal is not None:
-        ax.axvline(goal, color=COLORS["limit"], ls="--", lw=1.2)
-    ax.set_title("95 % intervals; number of sources in brackets", fontsize=10)
-    return ax
 
 
 def scores_by_magnitude(scores, mags, *, mag_bins, ax):
@@ -277,7 +102,7 @@ def kept_by_magnitude(scores, mags, *, mag_bins, score_bins, ax):
             place,
             k / n,
             yerr=error,
-            fmt=_MARKERS[series % 6],
+            fmt=MARKERS[series % 6],
             ms=7,
             capsize=3,
             lw=1.4,
@@ -287,7 +112,7 @@ def kept_by_magnitude(scores, mags, *, mag_bins, score_bins, ax):
     names = [f"{name}\n({rows.sum()})" for name, rows in ranges]
     ax.set_xticks(range(len(ranges)), names)
     ax.set_xlim(-0.5, len(ranges) - 0.5)
-    _legend_above(ax)
+    legend_above(ax)
     return ax
 
 
@@ -360,7 +185,7 @@ def roc(curves, *, threshold, target_fpr, ax):
         ax.plot(
             fpr[at],
             tpr[at],
-            _MARKERS[drawn],
+            MARKERS[drawn],
             color=color,
             ms=9,
             mec="white",
@@ -407,7 +232,7 @@ def score_against_snr(snr, scores, labels, *, threshold, ax):
                 label=f"{rows.sum()} {name}",
             )
     _draw_threshold(threshold, ax=ax, horizontal=True)
-    _legend_above(ax)
+    legend_above(ax)
     return ax
 
 
@@ -468,7 +293,7 @@ def truth_ranks(found, n_candidates, *, n_kept, ax):
         xlim=(0.8, 1.15 * end),
         ylim=(-0.08 * len(found), 1.12 * len(found)),
     )
-    _legend_above(ax)
+    legend_above(ax)
     return ax
 
 
@@ -482,23 +307,6 @@ def _draw_series(values, edges, series, name, *, ax):
         lw=3.2 - 0.8 * min(series, 3),
         label=f"{name} ({len(values)})",
     )
-
-
-def _errors(table, fraction):
-    """Return the lengths of the error bars below and above the fractions."""
-    below = fraction - np.asarray(table["low"])
-    above = np.asarray(table["high"]) - fraction
-    # Rounding may leave an error of -1e-17, which matplotlib refuses.
-    return np.clip([below, above], 0, None)
-
-
-def _draw_fit(fit, low, high, *, ax):
-    fine = np.linspace(low, high, 301)
-    curve = fit["plateau"] * norm.sf((fine - fit["m50"]) / fit["width"])
-    ax.plot(fine, curve, color=COLORS["fit"], lw=1.8, label="fit")
-    error = f" ± {fit['m50_err']:.2f}" if np.isfinite(fit["m50_err"]) else ""
-    label = f"m50 {fit['m50']:.2f}{error}"
-    ax.axvline(fit["m50"], color=COLORS["limit"], ls="--", lw=1.2, label=label)
 
 
 def _draw_threshold(threshold, *, ax, horizontal=False):
@@ -549,19 +357,4 @@ def _log_counts(ax):
     """Set a logarithmic number axis that shows bins of one, and the legend above."""
     ax.set_yscale("log")
     ax.set_ylim(0.6, max(1.5 * ax.dataLim.ymax, 10))
-    _legend_above(ax)
-
-
-def _legend_above(ax):
-    """Put the legend over the axes, where it hides nothing."""
-    labels = ax.get_legend_handles_labels()[1]
-    # About 60 letters, with a handle of some 5 each, are as wide as a panel.
-    wide = sum(len(label) + 5 for label in labels) > 60
-    ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=2 if wide and len(labels) < 5 else 3,
-        frameon=False,
-        borderaxespad=0.2,
-        columnspacing=1.2,
-    )
+    legend_above(ax)

@@ -1,0 +1,143 @@
+"""Contact sheets of cutouts."""
+
+import io
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+
+from gmadet_nb.views.stretch import WHITE, stretch_triplets
+from gmadet_nb.views.style import NO_MEASUREMENT_COLOR, draw_none
+
+
+class Sheet(Figure):
+    """A figure that shows itself in a notebook whether pyplot is in use or not."""
+
+    def __init__(self, *, width, height):
+        super().__init__(figsize=(width, height))
+        # Places are absolute: a layout from the style, now or after a first save,
+        # would move them.
+        self.set_layout_engine(
+            PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
+        )
+
+    def _repr_png_(self):
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=100)
+        return buffer.getvalue()
+
+
+def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
+    """Make a contact sheet: science over reference over difference, each captioned.
+
+    Parameters
+    ----------
+    pixels : (n, size, size, 3) array
+        Cutouts [adu], NaN where not measured.
+    captions : sequence of n str
+        One or two short lines below each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    n = len(pixels)
+    if n != len(captions):
+        raise ValueError(
+            f"A sheet needs one caption a cutout, got {len(captions)} for {n} cutouts."
+        )
+    n_rows = max(1, -(-n // n_columns))
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
+    inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
+    longest = max(
+        (len(line) for text in captions for line in text.split("\n")), default=1
+    )
+    # A letter is about 0.58 of the font's size wide; 72 points are an inch.
+    size = np.clip(72 * inch / (0.58 * max(longest, 1)), 5, 8)
+    # The caption and a gap, as a share of the side of a cutout.
+    below = (0.09 + 0.125 * lines) / inch + 0.10
+    top = 0.40 if title else 0.08  # [inch]
+    height = n_rows * (3.06 + below) * inch + top
+    fig = Sheet(width=11.0, height=height if n else 1.2)
+    if title:
+        fig.text(
+            0.5,
+            1 - 0.5 * top / fig.get_figheight(),
+            title,
+            ha="center",
+            va="center",
+            fontsize=12,
+        )
+    if n == 0:
+        ax = fig.add_axes((0, 0, 1, 0.6))
+        ax.axis("off")
+        draw_none(ax)
+        return fig
+    ax = fig.add_axes((0, 0, 1, 1 - top / height))
+    ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
+    ax.axis("off")
+    grey = stretch_triplets(pixels)
+    for index, caption in enumerate(captions):
+        row, column = divmod(index, n_columns)
+        y = row * (3.06 + below)
+        for plane in range(3):
+            bottom = y + 1.03 * plane + 1
+            ax.imshow(
+                grey[index, ..., plane],
+                cmap=_palette(),
+                vmin=0,
+                vmax=255,
+                origin="lower",
+                interpolation="nearest",
+                extent=(column + 0.02, column + 0.97, bottom, bottom - 1 + 0.05),
+                aspect="auto",
+            )
+        ax.text(
+            column + 0.495,
+            y + 3.12,
+            caption,
+            ha="center",
+            va="top",
+            fontsize=size,
+            linespacing=1.05,
+        )
+    for row in range(n_rows):
+        for plane, name in enumerate(("science", "reference", "difference")):
+            ax.text(
+                -0.02,
+                row * (3.06 + below) + 1.03 * plane + 0.5,
+                name,
+                rotation=90,
+                ha="right",
+                va="center",
+                fontsize=9,
+            )
+    ax.set(xlim=(-0.3, n_columns), ylim=(n_rows * (3.06 + below), 0))
+    return fig
+
+
+def candidate_sheet(store, candidate_ids, captions, *, title=""):
+    """Make a contact sheet of some candidates of a cutout store.
+
+    Parameters
+    ----------
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Gives the pixels.
+    candidate_ids : sequence of str
+        Which, in the order to show them.
+    captions : dict
+        candidate_id -> text below its cutout.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    texts = [captions[key] for key in candidate_ids]
+    return cutout_sheet(store.read(candidate_ids), texts, title=title)
+
+
+def _palette():
+    """Return the grey levels 0 to `WHITE`, then a gap and the one of no measurement."""
+    levels = np.linspace(0, 1, WHITE + 1)[:, None] * np.ones(3)
+    return ListedColormap(np.vstack([levels, np.ones(3), NO_MEASUREMENT_COLOR]))
