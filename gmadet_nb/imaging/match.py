@@ -8,6 +8,9 @@ from scipy.spatial import cKDTree
 # A candidate that recurs on the sky in at least this many other exposures, and not
 # on the same detector pixel, may well be a true variable or transient.
 _MIN_RECURRENCES = 2
+# A pair whose fluxes differ by more than this factor, and by 5 sigma, is no pair: a
+# cosmic ray or the edge of a bleeding star lies in the place.
+_FLUX_FACTOR = 2.0
 # Light of a difference over the reference's at the same place, below which a
 # recurrent candidate is what a bright star leaves behind.
 _RESIDUAL_SHARE = 0.1
@@ -19,14 +22,15 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
     A pair counts when each is the nearest of the other within the radius. More
     than one candidate within the radius of a source, or more than one source
     within that of a candidate, makes the pair ambiguous: which is which cannot
-    be told.
+    be told. So does a flux that the source cannot have.
 
     Parameters
     ----------
     sources : astropy.table.Table
-        ``source_id``, ``x``, ``y`` [pixel]; of one exposure.
+        ``source_id``, ``x``, ``y`` [pixel], ``flux`` [adu]; of one exposure.
     candidates : astropy.table.Table
-        ``candidate_id``, ``x``, ``y`` [pixel]; of the same exposure.
+        ``candidate_id``, ``x``, ``y`` [pixel], ``flux``, ``flux_err`` [adu]; of the
+        same exposure.
     match_radius : float
         [FWHM]
     fwhm : float
@@ -60,6 +64,7 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
         partner[found], separation[found] = nearest[found], distance[found]
     crowded = n_plausible > 1
     crowded[partner >= 0] |= taken[partner[partner >= 0]] > 1
+    crowded |= _other_light(sources, candidates, partner)
     match = np.where(partner < 0, "missed", np.where(crowded, "ambiguous", "matched"))
     ids = np.append(np.asarray(candidates["candidate_id"], dtype=str), "")
     matched = Table(
@@ -85,6 +90,18 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
         }
     )
     return vstack([matched, rest], metadata_conflicts="silent")
+
+
+def _other_light(sources, candidates, partner):
+    """Say which pairs differ in flux as only something else in the place explains."""
+    other = np.zeros(len(sources), dtype=bool)
+    i = np.flatnonzero(partner >= 0)
+    true = np.asarray(sources["flux"], dtype=float)[i]
+    found = np.asarray(candidates["flux"], dtype=float)[partner[i]]
+    error = np.asarray(candidates["flux_err"], dtype=float)[partner[i]]
+    unlike = (found > _FLUX_FACTOR * true) | (found < true / _FLUX_FACTOR)
+    other[i] = unlike & (np.abs(found - true) > 5 * error)
+    return other
 
 
 def _positions(table):

@@ -6,6 +6,7 @@ from astropy.table import Table, vstack
 
 from gmadet_nb.campaign.steps.products import open_science, read_difference, row_of
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect, match
 from gmadet_nb.imaging import psf as psf_tools
@@ -117,7 +118,13 @@ def write_cutouts(run_dir, candidates, *, workflow, size):
             rows = np.flatnonzero(names == exposure_id)
             science = open_science(run, row_of(exposures, exposure_id), workflow)
             difference = read_difference(run.difference_path(exposure_id))
-            planes = (science.data, difference.reference, difference.data)
+            # Where the reference does not reach, its splines go on as they like.
+            hole = (difference.mask & (MASK_BITS["edge"] | MASK_BITS["bad"])) > 0
+            planes = (
+                science.data,
+                np.where(hole, np.nan, difference.reference),
+                np.where(hole, np.nan, difference.data),
+            )
             pixels, edge[rows] = cutouts.cut(
                 planes, candidates["x"][rows], candidates["y"][rows], size=size
             )
