@@ -11,7 +11,13 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from gmadet_nb.errors import BadImageError, BadInputError
-from gmadet_nb.files.images import Image, find_images, header_wcs, read_pixels
+from gmadet_nb.files.images import (
+    Image,
+    find_images,
+    header_wcs,
+    read_header,
+    read_pixels,
+)
 from gmadet_nb.files.telescopes import (
     Telescope,
     header_values,
@@ -93,7 +99,7 @@ def survey_folder(folder):
     headers, unreadable = {}, []
     for path in progress(find_images(folder), label="headers"):
         try:
-            headers[path] = _read_header(path)
+            headers[path] = read_header(path)
         except BadImageError as error:
             unreadable.append(str(error))
     if not headers:
@@ -154,21 +160,6 @@ def guess_saturation(data):
     if hump.size >= 10 and hump.size / 0.07 > 2 * below / 0.13:
         return 0.98 * float(np.percentile(hump, 25))
     return None
-
-
-def _read_header(path):
-    """Return the header of a file's image without reading its pixels."""
-    try:
-        # Malformed cards make astropy warn; the ones that matter are checked later.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with fits.open(path) as hdus:
-                for hdu in hdus:
-                    if getattr(hdu, "is_image", False) and hdu.header["NAXIS"] >= 2:
-                        return hdu.header.copy()
-    except (OSError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise BadImageError(f"{path.name} is no whole FITS file: {error}") from error
-    raise BadImageError(f"{path.name} holds no image.")
 
 
 def _row(path, header, telescope):

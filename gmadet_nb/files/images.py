@@ -6,6 +6,7 @@ Pixels are 0-based with the centre on the integer, ``(x, y)`` in tables and
 
 import re
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,12 @@ UNUSABLE = MASK_BITS["bad"] | MASK_BITS["saturated"] | MASK_BITS["edge"]
 _SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.fz|\.gz)?$", re.IGNORECASE)
 # Keywords that describe how the input file stored its pixels, not the exposure.
 _STORAGE = ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "XTENSION", "EXTNAME")
+_STRUCTURE = (*_STORAGE, "SIMPLE", "BITPIX", "EXTEND", "PCOUNT", "GCOUNT", "GROUPS")
+_WCS_KEYWORD = re.compile(
+    r"(CTYPE|CRVAL|CRPIX|CDELT|CROTA|CUNIT)\d|(CD|PC|PV)\d+_|(A|B|AP|BP)_\d|"
+    r"(LONPOLE|LATPOLE|WCSAXES|RADESYS|EQUINOX)$"
+)
+_READ_ERRORS = (OSError, EOFError, TypeError, ValueError, IndexError, KeyError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +154,28 @@ def _safe(stem):
     return re.sub(r"[^A-Za-z0-9._+-]", "_", stem).lstrip(".") or "image"
 
 
+def read_header(path):
+    """Read the header of a FITS file's image, without its pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    header : astropy.io.fits.Header
+        Of the first extension that holds two axes, with the cards of the primary
+        header that it lacks: cameras write gain and date only there.
+
+    Raises
+    ------
+    BadImageError
+        If the file is no FITS file, or holds no image.
+    """
+    with _open_image(path) as (_, header):
+        return header
+
+
 def read_pixels(path):
     """Read the image of a FITS file: the first extension that holds two axes.
 
@@ -159,12 +188,20 @@ def read_pixels(path):
     data : (ny, nx) float32 array
         NaN where the file has no value.
     header : astropy.io.fits.Header
+        See `read_header`.
 
     Raises
     ------
     BadImageError
         If the file is no FITS file, is cut short, or holds no image.
     """
+    with _open_image(path) as (hdu, header):
+        return _as_image(hdu.data, path), header
+
+
+@contextmanager
+def _open_image(path):
+    """Give the first extension with two axes, and its header with the primary's."""
     try:
         # A malformed card of an observatory must not cost the exposure.
         with warnings.catch_warnings():
@@ -172,14 +209,37 @@ def read_pixels(path):
             with fits.open(path, memmap=False) as hdus:
                 for hdu in hdus:
                     if getattr(hdu, "is_image", False) and hdu.header["NAXIS"] >= 2:
-                        return _as_image(hdu.data, path), hdu.header.copy()
-    except (OSError, TypeError, ValueError, IndexError, KeyError) as error:
-        if isinstance(error, BadImageError):
-            raise
+                        yield hdu, _merge_headers(hdu.header, hdus[0].header)
+                        return
+    except BadImageError:
+        raise
+    except _READ_ERRORS as error:
+        # One line, since it becomes a reason in a table.
+        text = " ".join(str(error).split())
         raise BadImageError(
-            f"{Path(path).name} must be a whole FITS file: {error}"
+            f"{Path(path).name} must be a whole FITS file, and reading it failed: "
+            f"{text}"
         ) from error
     raise BadImageError(f"{Path(path).name} must hold an image, and none has two axes.")
+
+
+def _merge_headers(header, primary):
+    """Copy an extension's header and add what only the primary header says."""
+    merged = header.copy()
+    if header is primary:
+        return merged
+    has_wcs = "CTYPE1" in merged
+    for card in primary.cards:
+        keyword = card.keyword
+        if not keyword or keyword in merged or keyword in ("COMMENT", "HISTORY"):
+            continue
+        if keyword in _STRUCTURE or keyword.startswith("NAXIS"):
+            continue
+        # Half a WCS from each header would be none.
+        if has_wcs and _WCS_KEYWORD.match(keyword):
+            continue
+        merged.append(card)
+    return merged
 
 
 def _as_image(data, path):
@@ -224,7 +284,9 @@ def make_mask(data, saturation):
         Bits of `MASK_BITS`.
     """
     mask = np.where(np.isfinite(data), 0, MASK_BITS["bad"]).astype(np.uint8)
-    saturated = binary_dilation(data >= saturation, iterations=1)
+    # As a plain float it is compared in the pixels' own precision: one that was cut
+    # off at the saturation is at it.
+    saturated = binary_dilation(data >= float(saturation), iterations=1)
     mask[saturated] |= MASK_BITS["saturated"]
     return mask
 
