@@ -395,6 +395,7 @@ def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, n
             with pytest.raises(BadInputError, match="in use by another runner"):
                 chain.start(last="01")
         wait_until(lambda: not is_alive(kernel))
+    assert list(chain.folder.glob("kernel-*")) == []
     assert list(chain.manifest()) == ["01_images"]
     with pytest.raises(BadInputError, match="03_detect needs 02_simulate"):
         chain.start(first="03", last="03")

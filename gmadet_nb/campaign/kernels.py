@@ -76,7 +76,10 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
     running = output.with_name(f".{output.stem}.running.ipynb")
     lines = _Lines(output.stem, echo)
     try:
-        with _kernel_environment() as remarks:
+        with (
+            _kernel_environment() as runtime,
+            (runtime / "kernel.log").open("wb") as remarks,
+        ):
             held = {"lock_fd": lock_fd, "remarks": remarks}
             manager = type("Manager", (_KernelManager,), held)
             executed = execute_notebook(
@@ -89,7 +92,7 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
                 stdout_file=lines,
                 stderr_file=lines,
                 kernel_manager_class=manager,
-                config=Config({"KernelManager": {"transport": "ipc"}}),
+                config=_connection(runtime),
             )
         _check_all_completed(executed)
         os.replace(running, output)
@@ -143,7 +146,7 @@ def _no_braces(path):
 
 @contextmanager
 def _kernel_environment():
-    """Set what kernels inherit; give them a folder for sockets, and a log."""
+    """Set what kernels inherit; give a folder for sockets and a log."""
     cores = str(available_cores())
     wanted = {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
@@ -161,10 +164,19 @@ def _kernel_environment():
         before = {name: os.environ.get(name) for name in wanted}
         _set_environment(wanted)
         try:
-            with open(Path(runtime) / "kernel.log", "wb") as remarks:
-                yield remarks
+            yield Path(runtime)
         finally:
             _set_environment(before)
+
+
+def _connection(runtime):
+    """Connect by sockets of this machine: no port that another run may take."""
+    # By default they would lie in the current folder, named alike for every run.
+    place = {
+        "ip": str(runtime / "kernel"),
+        "connection_file": str(runtime / "kernel.json"),
+    }
+    return Config({"KernelManager": {"transport": "ipc", **place}})
 
 
 def _set_environment(values):
