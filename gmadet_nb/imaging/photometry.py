@@ -139,7 +139,9 @@ def pixel_noise(data, usable):
     if whole.sum() < 100:
         return np.nan, np.nan
     # Chosen by the surroundings: a choice by the pixel itself would cut its noise.
-    around = uniform_filter(filled, 15)[1:-1, 1:-1]
+    # Per usable pixel: those left out would pass for dark ones.
+    share = np.maximum(uniform_filter(usable.astype(np.float32), 15), 1e-3)
+    around = (uniform_filter(filled, 15) / share)[1:-1, 1:-1]
     dark = whole & (around <= np.median(around[whole]))
     return float(mad_std(second[dark]) / 6), float(np.median(center[dark]))
 
