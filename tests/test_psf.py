@@ -1,0 +1,279 @@
+import numpy as np
+import pytest
+from astropy.table import Table, vstack
+from star_fields import expose, measure, moffat, scatter_stars, true_fwhm
+
+from gmadet_nb.errors import BadImageError, BadInputError
+from gmadet_nb.files.images import MASK_BITS
+from gmadet_nb.imaging.photometry import fit_background
+from gmadet_nb.imaging.psf import (
+    choose_stars,
+    fit_psf,
+    mark_stars,
+    polynomial_terms,
+    read_psf,
+    write_psf,
+)
+
+SHAPE = (160, 270)  # (ny, nx), not square
+NOISE = np.sqrt(200 / 2 + (5 / 2) ** 2)  # of the sky of `star_fields.expose` [adu]
+PHASES = [(80.0, 70.0), (80.5, 70.25), (81.37, 70.81), (79.51, 69.49)]
+
+
+@pytest.fixture
+def fit(make_image, rng):
+    def fit(psf, stars, *, degree=0, mask=None):
+        data = expose(psf, stars, rng=rng)
+        mask = np.zeros(psf.shape, np.uint8) if mask is None else mask
+        return measure(make_image(data=data, mask=mask), NOISE, degree=degree)
+
+    return fit
+
+
+@pytest.fixture(scope="module", params=[(2.2, 25), (3.2, 30), (6.0, 42)])
+def measured(request):
+    from gmadet_nb.files.images import Image
+
+    fwhm, cell = request.param
+    draw = np.random.default_rng(7)
+    truth = moffat(SHAPE, fwhm)
+    image = Image(
+        data=expose(truth, scatter_stars(SHAPE, draw, cell=cell), rng=draw),
+        mask=np.zeros(SHAPE, np.uint8),
+        gain=2.0,
+        read_noise=5.0,
+        saturation=60000.0,
+        zero_point=25.0,
+        exposure_id="stars",
+    )
+    return truth, measure(image, NOISE)[2]
+
+
+def centroid(stamp, x, y):
+    radius = len(stamp) // 2
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return round(x) + (columns * stamp).sum(), round(y) + (rows * stamp).sum()
+
+
+def cut_like(psf, truth, x, y):
+    star = expose(truth, {"x": [x], "y": [y], "flux": [1.0]}, sky=0.0)
+    row, column = round(y), round(x)
+    return star[
+        row - psf.radius : row + psf.radius + 1,
+        column - psf.radius : column + psf.radius + 1,
+    ]
+
+
+def test_fwhm_is_that_of_the_stars_pixels_included(measured):
+    truth, psf = measured
+
+    assert psf.fwhm == pytest.approx(true_fwhm(truth, 0, 0), rel=0.02)
+
+
+@pytest.mark.parametrize(("x", "y"), PHASES)
+def test_stamp_is_centred_on_the_source_at_every_phase(measured, x, y):
+    _, psf = measured
+
+    assert psf(x, y).sum() == pytest.approx(1)
+    assert psf(x, y).shape == (2 * psf.radius + 1,) * 2
+    assert centroid(psf(x, y), x, y) == pytest.approx((x, y), abs=0.02)
+    assert centroid(psf.centered(x, y), 0, 0) == pytest.approx((0, 0), abs=0.02)
+
+
+@pytest.mark.parametrize(("x", "y"), PHASES)
+def test_fitted_flux_of_a_star_is_that_above_the_rim_of_the_stamp(measured, x, y):
+    truth, psf = measured
+    stamp = psf(x, y)
+    flux = np.sum(stamp * cut_like(psf, truth, x, y)) / np.sum(stamp**2)
+
+    # Of a Moffat of beta 3, (1 + s^2)^-2 lies beyond s = R / alpha, and the level of
+    # the rim, at 0.96 R, is taken off the disk: 2 s^2 (1 + (0.96 s)^2)^-3.
+    s2 = (psf.radius / truth.at(x, y)[0]) ** 2
+    inside = 1 - (1 + s2) ** -2 - 2 * s2 * (1 + 0.96**2 * s2) ** -3
+    assert inside > 0.96
+    assert flux == pytest.approx(inside, rel=0.015)
+
+
+@pytest.mark.parametrize(("x", "y"), PHASES)
+def test_star_leaves_little_behind_its_stamp(measured, x, y):
+    truth, psf = measured
+    star, stamp = cut_like(psf, truth, x, y), psf(x, y)
+    left = star - stamp * np.sum(stamp * star) / np.sum(stamp**2)
+
+    # Half of this would be the peak's error of a FWHM that is wrong by 2 %.
+    assert np.abs(left).max() < 0.04 * star.max()
+
+
+def test_variation_over_the_field_is_recovered_with_x_and_y_apart(fit, rng):
+    truth = moffat(SHAPE, 3.2, tilt_x=0.12, tilt_y=-0.04)
+    _, _, psf, stars = fit(truth, scatter_stars(SHAPE, rng, cell=27), degree=1)
+
+    assert psf.degree == 1
+    assert psf.n_stars == len(stars) > 18
+    # 2 % as in a constant field, and the second order that straight lines in x lack:
+    # 0.12 squared.
+    for x, y in ((30, 80), (240, 80), (135, 30), (135, 130), (240, 130)):
+        assert psf.fwhm_at(x, y) == pytest.approx(true_fwhm(truth, x, y), rel=0.035)
+    # From x = 30 to 240 the width grows by 0.12 * 2 * 210 / 270 = 19 %.
+    assert psf.fwhm_at(240, 80) / psf.fwhm_at(30, 80) == pytest.approx(1.19, abs=0.04)
+    assert psf.fwhm_at(135, 130) < psf.fwhm_at(135, 30)
+    assert centroid(psf(240.3, 130.4), 240.3, 130.4) == pytest.approx(
+        (240.3, 130.4), abs=0.03
+    )
+
+
+def test_elongated_stars_keep_their_direction(fit, rng):
+    truth = moffat(SHAPE, 3.2, e1=0.08)  # e1 > 0: longer along x
+    _, _, psf, _ = fit(truth, scatter_stars(SHAPE, rng, cell=30))
+    stamp, star = psf(80, 70), cut_like(psf, truth, 80, 70)
+    middle = psf.radius
+
+    for at in ((middle, middle + 2), (middle + 2, middle)):
+        assert stamp[at] / stamp.max() == pytest.approx(
+            star[at] / star.max(), abs=0.015
+        )
+    assert stamp[middle, middle + 2] > 1.15 * stamp[middle + 2, middle]
+
+
+@pytest.mark.parametrize(("n", "degree"), [(40, 2), (25, 1), (12, 0)])
+def test_few_stars_lower_the_degree(make_image, rng, n, degree):
+    truth = moffat(SHAPE, 3.0)
+    stars = scatter_stars(SHAPE, rng, cell=25, flux=(1e5, 2e5), border=5)[:n]
+    data = expose(truth, stars, rng=rng)
+    image = make_image(data=data, mask=np.zeros(SHAPE, np.uint8))
+    background, _ = fit_background(image)
+    stars["half_light_radius"] = 1.7
+
+    psf, kept = fit_psf(image, background, stars, degree=2)
+
+    # 6 stars for each of the 1, 3 or 6 terms; a star or two may not be kept.
+    assert len(kept) >= n - 2
+    assert psf.degree == degree
+    assert len(psf.coefficients) == (degree + 1) * (degree + 2) // 2
+
+
+def test_psf_comes_back_from_its_file(tmp_path, fit, rng):
+    truth = moffat(SHAPE, 3.0, tilt_x=0.1)
+    _, _, psf, _ = fit(truth, scatter_stars(SHAPE, rng, cell=27), degree=1)
+    write_psf(tmp_path / "a.fits", psf)
+    back = read_psf(tmp_path / "a.fits")
+
+    assert (back.shape, back.degree, back.n_stars) == (SHAPE, 1, psf.n_stars)
+    np.testing.assert_allclose(back(200.3, 30.8), psf(200.3, 30.8), rtol=0, atol=1e-6)
+    assert back.fwhm_at(20, 140) == pytest.approx(psf.fwhm_at(20, 140), rel=1e-3)
+
+
+@pytest.mark.parametrize("content", [None, b"no FITS", "image"])
+def test_file_that_holds_no_psf_is_refused(tmp_path, make_image, content):
+    from gmadet_nb.files.images import write_image
+
+    path = tmp_path / "a.fits"
+    if content == "image":
+        write_image(path, make_image())
+    elif content:
+        path.write_bytes(content)
+    with pytest.raises(BadInputError, match="must be a PSF written by 01_images"):
+        read_psf(path)
+
+
+def test_neighbours_in_the_wings_do_not_widen_the_psf(fit, rng):
+    truth = moffat(SHAPE, 3.2)
+    stars = scatter_stars(SHAPE, rng, cell=32)
+    angle = rng.uniform(0, 2 * np.pi, len(stars))
+    near = Table(
+        {
+            "x": stars["x"] + 2.2 * 3.2 * np.cos(angle),
+            "y": stars["y"] + 2.2 * 3.2 * np.sin(angle),
+            "flux": 0.08 * stars["flux"],
+        }
+    )
+    _, _, psf, _ = fit(truth, vstack([stars, near]))
+    stamp, star = psf(80, 70), cut_like(psf, truth, 80, 70)
+
+    assert psf.fwhm == pytest.approx(true_fwhm(truth, 0, 0), rel=0.02)
+    # Together the neighbours are 8 % of the light; what is left of them is less
+    # than the rim's own level takes off.
+    flux = np.sum(stamp * star) / np.sum(stamp**2)
+    assert flux == pytest.approx(0.982, abs=0.015)
+
+
+def test_one_galaxy_among_the_stars_does_not_widen_the_psf(make_image, rng):
+    truth, wide = moffat(SHAPE, 3.0), moffat(SHAPE, 5.0)
+    stars = scatter_stars(SHAPE, rng, cell=30, flux=(5e4, 1e5))
+    data = expose(truth, stars[1:], rng=rng)
+    data += expose(wide, stars[:1], sky=0.0)
+    image = make_image(data=data, mask=np.zeros(SHAPE, np.uint8))
+    background, _ = fit_background(image)
+    stars["half_light_radius"] = 1.7
+    psf, kept = fit_psf(image, background, stars, degree=0)
+
+    assert psf.fwhm == pytest.approx(true_fwhm(truth, 0, 0), rel=0.02)
+    assert np.hypot(kept["x"] - stars["x"][0], kept["y"] - stars["y"][0]).min() > 5
+
+
+def test_masked_pixels_have_no_say(fit, rng):
+    truth = moffat(SHAPE, 3.2)
+    stars = scatter_stars(SHAPE, rng, cell=30)
+    mask = np.where(rng.uniform(size=SHAPE) < 0.01, MASK_BITS["bad"], 0)
+    _, _, psf, _ = fit(truth, stars, mask=mask.astype(np.uint8))
+
+    assert psf.fwhm == pytest.approx(true_fwhm(truth, 0, 0), rel=0.02)
+
+
+@pytest.mark.parametrize("n", [0, 2])
+def test_fewer_than_three_stars_are_refused(make_image, n):
+    stars = Table({"x": [50.0, 90.0], "y": [50.0, 60.0], "flux": [1e4, 1e4]})[:n]
+    stars["half_light_radius"] = 1.7
+
+    with pytest.raises(BadImageError, match=rf"at least 3 stars.*got {n}"):
+        fit_psf(make_image(noise=5.0), np.full((120, 160), 100.0), stars, degree=0)
+
+
+def test_stars_are_told_from_galaxies_saturated_and_long_sources(rng):
+    n = 40
+    sources = Table(
+        {
+            "flux": np.geomspace(1e6, 1e3, n),
+            "half_light_radius": 1.7 * (1 + 0.02 * rng.standard_normal(n)),
+            "elongation": np.full(n, 1.1),
+            "peak": np.geomspace(5e4, 5e1, n),
+            "usable": np.ones(n, bool),
+        }
+    )
+    sources["half_light_radius"][3], sources["elongation"][4] = 3.5, 2.0
+    sources["usable"][5], sources["half_light_radius"][6] = False, np.nan
+    is_star = mark_stars(sources, saturation_peak=4e4)
+
+    assert not is_star[[0, 3, 4, 5, 6]].any()
+    # Two robust widths of 2 % hold 95 % of the others.
+    assert is_star.sum() >= 0.8 * (n - 6)
+
+
+def test_no_sources_hold_no_stars():
+    names = ("flux", "half_light_radius", "elongation", "peak", "x", "y")
+    sources = Table({name: np.zeros(0) for name in names})
+    sources["usable"] = np.zeros(0, bool)
+    sources["is_star"] = mark_stars(sources, saturation_peak=1e4)
+
+    assert len(choose_stars(sources)) == 0
+
+
+def test_stars_with_a_bright_neighbour_are_not_chosen():
+    sources = Table(
+        {
+            "x": [20.0, 60.0, 65.0, 100.0, 104.0],
+            "y": [20.0, 20.0, 20.0, 20.0, 20.0],
+            "flux": [1e4, 2e4, 1e4, 5e4, 1e3],
+            "half_light_radius": [1.5] * 5,
+            "is_star": [True] * 5,
+        }
+    )
+    # FWHM 3, so 6 pixels: 5 is near, and 1e3 is too faint to trouble 5e4.
+    assert list(choose_stars(sources)["flux"]) == [5e4, 1e4]
+
+
+def test_polynomial_takes_x_along_the_columns():
+    # Terms of degree 1 are 1, v (y) and u (x), from -1 to 1 over the detector.
+    np.testing.assert_allclose(polynomial_terms(0, 0, SHAPE, 1), [1, -1, -1])
+    np.testing.assert_allclose(polynomial_terms(269, 0, SHAPE, 1), [1, -1, 1])
+    np.testing.assert_allclose(polynomial_terms(0, 159, SHAPE, 1), [1, 1, -1])
