@@ -8,7 +8,7 @@ from astropy.nddata import NoOverlapError, overlap_slices
 from astropy.table import Table
 
 from gmadet_nb.errors import BadParameterError
-from gmadet_nb.files.images import MASK_BITS
+from gmadet_nb.files.images import MASK_BITS, make_mask
 from gmadet_nb.imaging.photometry import flux_to_mag, mag_to_flux
 
 # A source wider than a star by this ratio of half-light radii is a galaxy.
@@ -124,7 +124,7 @@ def draw_sources(
         snr[i] = flux_to_snr(flux[i], under, stamp, image.gain)
     sources = Table(
         {
-            "source_id": [f"{image.exposure_id}_s{i:04d}" for i in range(len(x))],
+            "source_id": _names(f"{image.exposure_id}_s", len(x)),
             "exposure_id": np.full(len(x), image.exposure_id),
             "x": x * u.pix,
             "y": y * u.pix,
@@ -142,6 +142,11 @@ def draw_sources(
             angle * u.deg for angle in image.wcs.pixel_to_world_values(x, y)
         )
     return sources
+
+
+def _names(prefix, n):
+    # A type of its own, so that a table of none can still be stacked.
+    return np.array([f"{prefix}{i:04d}" for i in range(n)], dtype=f"U{len(prefix) + 8}")
 
 
 def check_brightness(brightness):
@@ -265,12 +270,13 @@ def inject_sources(image, sources, psf, *, rng):
         # What was above the saturation already stays as it was.
         ceiling = np.maximum(before, image.saturation)
         after = np.minimum(before + light, ceiling).astype(data.dtype)
-        row["saturated"] = bool(np.any(before + light >= image.saturation))
+        filled = (before < image.saturation) & (before + light >= image.saturation)
+        row["saturated"] = bool(filled.any())
         row["injected"] = True
         data[on_image] = after
         bright = stamp[on_stamp] > 0.01 * stamp.max()
         mask[on_image][bright] |= MASK_BITS["injected"]
-    mask[data >= image.saturation] |= MASK_BITS["saturated"]
+    mask |= make_mask(data, image.saturation)
     header = image.header.copy()
     header["SIMULATD"] = (True, "point sources were injected")
     header["NSIMUL"] = (int(sources["injected"].sum()), "number of injected sources")
