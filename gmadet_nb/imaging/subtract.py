@@ -219,8 +219,6 @@ class _KernelFit:
         self.shape = science.data.shape
         self.variance = variance
         self.science = np.nan_to_num(science.data).astype(np.float32)
-        self.offset = float(np.median(reference[(reference_mask & UNUSABLE) == 0]))
-        self.reference = (reference - self.offset).astype(np.float32)
         self.half = kernel_half_width(science_fwhm, reference_fwhm)
         self.profiles = _spline_profiles(self.half)
         core = binary_dilation(
@@ -235,6 +233,8 @@ class _KernelFit:
                 "A subtraction must have at least 2000 pixels that are usable in both "
                 f"images, got {self.usable.sum()}: they hardly overlap, or are masked."
             )
+        offset = float(np.median(reference[(reference_mask & UNUSABLE) == 0]))
+        self.reference = (reference - offset).astype(np.float32)
 
     def choose_pixels(self, stars, radius):
         """Choose the pixels around stars, spread over the field, and some of sky."""
