@@ -154,8 +154,6 @@ def _kernel_environment():
         "TF_NUM_INTRAOP_THREADS": os.environ.get("TF_NUM_INTRAOP_THREADS", cores),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-        # Set by JupyterLab for its own kernels: other paths, and bars.
-        "PYTHONSTARTUP": None,
         "JPY_SESSION_NAME": None,
     }
     # Socket paths must be short, and a home folder may be read-only or remote.
