@@ -6,12 +6,26 @@ from scipy.ndimage import uniform_filter
 
 from gmadet_nb.campaign.demo import optics
 from gmadet_nb.imaging.photometry import find_sources, fit_background
-from gmadet_nb.imaging.psf import choose_stars, fit_psf, mark_stars
+from gmadet_nb.imaging.psf import PSF, choose_stars, fit_psf, mark_stars
 
 
 def moffat(shape, fwhm, **fields):
     """Return a true PSF, in the words of the demo's optics."""
     return optics.MoffatField(fwhm=fwhm, beta=3.0, shape=shape, **fields)
+
+
+def known_psf(shape, fwhm):
+    """Return a round `PSF`, three stamp pixels to the detector's one."""
+    side = 2 * 3 * int(np.ceil(4 * fwhm)) + 1
+    middle = {"x": [side // 2], "y": [side // 2], "flux": [9.0]}
+    stamp = expose(moffat((side, side), 3 * fwhm), middle, sky=0.0)
+    return PSF(
+        coefficients=stamp[None].astype(float),
+        oversampling=3,
+        degree=0,
+        shape=shape,
+        n_stars=1,
+    )
 
 
 def true_fwhm(psf, x, y):

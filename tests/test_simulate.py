@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
-from star_fields import expose, moffat
+from star_fields import known_psf
 
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.files.images import MASK_BITS
-from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.simulate import (
     draw_sources,
     find_galaxies,
@@ -24,16 +23,7 @@ def flat_psf(x, y):
 
 @pytest.fixture
 def psf():
-    # A true Moffat of 3 pixels, three stamp pixels to the detector's one.
-    wide = moffat((73, 73), 9.0)
-    stamp = expose(wide, {"x": [36.0], "y": [36.0], "flux": [9.0]}, sky=0.0)
-    return PSF(
-        coefficients=stamp[None].astype(float),
-        oversampling=3,
-        degree=0,
-        shape=(120, 160),
-        n_stars=1,
-    )
+    return known_psf((120, 160), 3.0)
 
 
 @pytest.fixture
