@@ -238,12 +238,24 @@ def resample(data, mask, alignment):
         ``edge`` where the image does not reach; the bits of every old pixel
         that the new one draws on.
     """
-    ny, nx = alignment.shape
-    x, y = alignment(
-        *np.meshgrid(np.arange(nx, dtype=float), np.arange(ny, dtype=float))
-    )
     filled = fill_holes(data)
-    values = map_coordinates(filled, [y, x], order=3, mode="nearest", output=np.float32)
+    # Finer pixels are averaged over the coarser one, or most of their light is lost.
+    n = max(1, int(np.ceil(np.sqrt(alignment.area_ratio) - 0.1)))
+    inner = (np.arange(n) + 0.5) / n - 0.5
+    values = np.zeros(alignment.shape, dtype=np.float32)
+    carried = np.zeros(alignment.shape, dtype=np.uint8)
+    for dy, dx in np.stack(np.meshgrid(inner, inner), axis=-1).reshape(-1, 2):
+        one, bits = _fetch(filled, mask, alignment, dx, dy)
+        values += one / n**2
+        carried |= bits
+    return values * np.float32(alignment.area_ratio), carried
+
+
+def _fetch(data, mask, alignment, dx, dy):
+    """Interpolate at the places of the science pixels, each shifted by (dx, dy)."""
+    ny, nx = alignment.shape
+    x, y = alignment(*np.meshgrid(np.arange(nx) + dx, np.arange(ny) + dy))
+    values = map_coordinates(data, [y, x], order=3, mode="nearest", output=np.float32)
     carried = np.zeros((ny, nx), dtype=np.uint8)
     for bit in (MASK_BITS["bad"], MASK_BITS["saturated"], MASK_BITS["injected"]):
         share = map_coordinates(
@@ -253,7 +265,7 @@ def resample(data, mask, alignment):
     height, width = data.shape
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     carried[outside] |= MASK_BITS["edge"]
-    return values * np.float32(alignment.area_ratio), carried
+    return values, carried
 
 
 def fill_holes(data):

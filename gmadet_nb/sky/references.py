@@ -250,7 +250,8 @@ def _match_flux(first, other, stars):
     usable = ((first.mask | other.mask) & UNUSABLE) == 0
     radius = max(1.5 * first.fwhm, 1.5 * other.fwhm, 3.0)
     sums = [_sums(r.data, usable, stars, radius) for r in (first, other)]
-    ratio = sums[0] / sums[1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = sums[0] / sums[1]
     scale = clipped_median(ratio[np.isfinite(ratio) & (ratio > 0)])
     if not np.isfinite(scale):
         raise BadImageError(
