@@ -69,10 +69,10 @@ def measure(name, run, goal):
 
 def classifier_rows(name, metrics):
     """Return the classifier's rows on the test exposures."""
-    test = metrics["test"]["headline"]
+    test = metrics["parts"]["test"]["headline"]
     return [
-        row(f"{name}: TPR on test", 100 * test["tpr"]["fraction"], "%"),
-        row(f"{name}: FPR on test", 100 * test["fpr"]["fraction"], "%"),
+        row(f"{name}: TPR on test", 100 * test["tpr"]["value"], "%"),
+        row(f"{name}: FPR on test", 100 * test["fpr"]["value"], "%"),
     ]
 
 

@@ -82,13 +82,20 @@ def _true_snrs(run, exposure_id, psf, sources):
 def crossmatch_table(tables, candidates, exposures, *, label_unmatched_as_bogus):
     """Stack the matches of all exposures and label what needs no person.
 
+    Where nothing was injected (a new night, in the apply workflow) no candidate
+    is called bogus: there is nothing to train.
+
     Returns
     -------
     crossmatch : astropy.table.Table
     """
     stacked = vstack(tables, metadata_conflicts="silent")
+    injected = np.any(np.asarray(stacked["source_id"]) != "")
     return match.label_automatically(
-        stacked, candidates, exposures, unmatched_as_bogus=label_unmatched_as_bogus
+        stacked,
+        candidates,
+        exposures,
+        unmatched_as_bogus=bool(label_unmatched_as_bogus and injected),
     )
 
 
