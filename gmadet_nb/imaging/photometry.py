@@ -201,6 +201,8 @@ def find_sources(image, background, noise, *, detection_threshold=5.0, min_pixel
         [pixel], ``usable`` (no masked pixel within it).
     """
     sep.set_extract_pixstack(2_000_000)
+    # A crowd before bright nebulosity is one object of thousands of stars.
+    sep.set_sub_object_limit(65_536)
     data = np.ascontiguousarray(np.nan_to_num(image.data) - background)
     bad = ~image.usable
     found = sep.extract(data, detection_threshold * noise, mask=bad, minarea=min_pixels)
