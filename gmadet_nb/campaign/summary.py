@@ -11,6 +11,10 @@ from gmadet_nb.learning.completeness import rate
 from gmadet_nb.progress import format_seconds
 
 
+# Sources that no person would miss: the faint ones below are rejected with the noise.
+_BRIGHT_SNR = 10
+
+
 @dataclass(frozen=True, kw_only=True)
 class Figure:
     """One line of the summary.
@@ -178,6 +182,10 @@ def _classifier(run, metrics):
     part = test["headline"]
     value, note = in_words(part["tpr"])
     figures = [Figure(name=f"TPR at {wanted}", value=value, note=note)]
+    bright = [each for each in part["by_snr"] if each["low"] >= _BRIGHT_SNR]
+    counts = [sum(each["tpr"][name] for each in bright) for name in ("k", "n")]
+    value, note = in_words(rate(*counts))
+    figures.append(Figure(name=f"  of S/N above {_BRIGHT_SNR}", value=value, note=note))
     value, note = in_words(part["fpr"])
     figures.append(Figure(name="FPR on the test part", value=value, note=note))
     if part["auc"] is not None:

@@ -1,7 +1,9 @@
 """03: the difference of one exposure, and its candidates."""
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -170,7 +172,8 @@ def make_reference(run, exposures, row, science, sources, reference, n_stack):
     place = {"science": science, "science_sources": sources}
     if reference not in ("best", "stack"):
         image, noise, there, fwhm = _reference_file(reference, str(row["telescope"]))
-        return references.place_reference(image, noise, there, fwhm, **place)
+        made = references.place_reference(image, noise, there, fwhm, **place)
+        return replace(made, text=f"file {Path(reference).name}")
     ranked = references.rank_exposures(exposures, without=row["exposure_id"])
     made, failures = [], []
     for other in ranked:
@@ -189,7 +192,7 @@ def make_reference(run, exposures, row, science, sources, reference, n_stack):
             f"No exposure can be its reference. {' '.join(failures[:2])}"
         )
     if reference == "best":
-        return made[0]
+        return replace(made[0], text=f"best, {made[0].text}")
     return references.stack_references(made, sources[sources["is_star"]])
 
 
