@@ -301,3 +301,35 @@ def test_large_scale_residual_goes_and_a_source_stays(pair, stars):
     smooth = gaussian_filter(difference.data, 8)[20:-20, 20:-20]
 
     assert np.abs(smooth).max() < 4
+
+
+@pytest.mark.parametrize(("science_fwhm", "reference_fwhm"), [(3.2, 2.8), (2.8, 3.2)])
+def test_bright_stars_hold_the_scale_on_a_noisy_and_empty_sky(
+    make_image, rng, science_fwhm, reference_fwhm
+):
+    # Two short exposures: ten stars, and on the rest of the field noise in both.
+    few = scatter_stars(SHAPE, rng, cell=50, flux=(1e4, 1e5))
+    here, there = moffat(SHAPE, science_fwhm), moffat(SHAPE, reference_fwhm)
+    truth, old = (expose(psf, few, sky=1000.0) for psf in (here, there))
+    image = make_image(
+        data=expose(here, few, sky=1000.0, rng=rng), mask=np.zeros(SHAPE, np.uint8)
+    )
+    reference = (
+        expose(there, few, sky=1000.0, rng=rng),
+        photon_variance(old),
+        np.zeros(SHAPE, np.uint8),
+    )
+    difference = subtract(
+        image,
+        photon_variance(truth),
+        reference,
+        science_fwhm=true_fwhm(here, 0, 0),
+        reference_fwhm=true_fwhm(there, 0, 0),
+        stars=few,
+        degree=0,
+    )
+
+    # The noise of the reference takes some 5 % off the slope of a least-squares fit;
+    # a fit that leaves out the stars' cores as outliers loses far more.
+    assert difference.kernel_sum == pytest.approx(1, abs=0.1)
+    assert difference.noise_width == pytest.approx(1, abs=2 * WIDTH_ERROR)

@@ -26,6 +26,9 @@ _N_SIDE = 11  # basis functions along an axis
 # A PSF is never matched better than this share of the light: without the term
 # the few brightest stars would decide the fit alone.
 _MODEL_ERROR = 0.02
+# A pixel is left out of the fit if it is off by its noise and by this share of its
+# light: the cores of bright stars must stay in where a first kernel is too weak.
+_OUTLIER_SHARE = 0.3
 _BRIGHT_SNR = 50.0
 # Noise widths between which a difference may teach.
 GOOD_WIDTH = (0.7, 1.5)
@@ -270,7 +273,8 @@ class _KernelFit:
                 design[:, keep] * weight[keep], (target * weight)[keep]
             )
             left = (target - solution @ design) * weight
-            keep = np.abs(left) < 5 * max(robust_width(left), 1e-6)
+            limit = 5 * max(robust_width(left), 1e-6)
+            keep = np.abs(left) < limit + _OUTLIER_SHARE * bright * weight
         self.degree = degree
         n_kernel = len(pixels) * len(varying)
         self.coefficients = solution[:n_kernel].reshape(len(varying), len(pixels))
