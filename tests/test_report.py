@@ -162,7 +162,11 @@ def test_the_summary_of_a_new_night_says_where_the_hidden_ones_stand(applied):
 
 def test_a_rate_comes_with_its_interval(campaign):
     run = campaign.run
-    figures = {"tpr": rate(9, 10), "fpr": rate(0, 0), "auc": None}
+    by_snr = [
+        {"low": low, "tpr": rate(k, n)}
+        for low, k, n in ((5, 1, 2), (10, 3, 3), (20, 5, 5))
+    ]
+    figures = {"tpr": rate(9, 10), "fpr": rate(0, 0), "auc": None, "by_snr": by_snr}
     parts = {"test": {"headline": figures, "all": figures}}
     run.write_json(run.metrics_path, {"workflow": "train", "parts": parts})
     run.model_dir.mkdir()
@@ -173,6 +177,8 @@ def test_a_rate_comes_with_its_interval(campaign):
         r"TPR at FPR 1 % +90\.0 % +\(55\.5 to 99\.7 % at 95 % confidence, 9 of 10\)"
     )
     assert re.search(wanted, text)
+    # 3 of 3 and 5 of 5: the low bin does not count.
+    assert re.search(r"of S/N above 10 +100\.0 % .*8 of 8", text)
     assert re.search(r"FPR on the test part +unknown +\(none to count\)", text)
     assert "new places" in page(campaign)
 

@@ -10,7 +10,6 @@ from gmadet_nb.learning.check_simulation import fit_table, recovered
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.progress import format_seconds
 
-
 # Sources that no person would miss: the faint ones below are rejected with the noise.
 _BRIGHT_SNR = 10
 
