@@ -380,9 +380,23 @@ def test_places_are_those_of_the_wcs_and_names_are_unique(
     np.testing.assert_allclose(
         candidates["mag_err"], 2.5 / np.log(10) / candidates["snr"], rtol=1e-4
     )
-    assert candidates["candidate_id"][3] == "test_01_c00003"
     assert len(set(candidates["candidate_id"])) == len(candidates)
     assert set(candidates["filter"]) == {"i"}
+
+
+def test_a_candidate_keeps_its_name_in_a_search_with_another_threshold(
+    psf, make_difference, detect, injected
+):
+    x, y, snr = injected
+    difference = make_difference(x, y, flux_of(snr, psf))
+    everything = detect(difference, threshold=4.0)
+    bright = detect(difference, threshold=20.0)
+
+    assert 0 < len(bright) < len(everything)
+    place = {row["candidate_id"]: (row["x"], row["y"]) for row in everything}
+    assert [place[row["candidate_id"]] for row in bright] == [
+        (row["x"], row["y"]) for row in bright
+    ]
 
 
 def test_light_of_the_reference_is_measured_in_place(psf, make_difference, detect):

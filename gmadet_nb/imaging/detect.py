@@ -111,7 +111,8 @@ def measure_candidates(difference, science, psf, x, y, *, reference_sources):
     Returns
     -------
     candidates : astropy.table.Table
-        One row a place, in order: ``candidate_id``, ``exposure_id``, ``x``,
+        One row a place, in order: ``candidate_id`` (exposure and pixel of the
+        peak: the same in a search with another threshold), ``exposure_id``, ``x``,
         ``y``, ``ra``, ``dec``, ``flux``, ``flux_err``, ``snr``, ``mag``,
         ``mag_err``, ``filter``, ``fwhm``, ``psf_fwhm``, ``elongation``,
         ``psf_chi2`` (reduced, in the core), ``peak_to_flux`` (brightest pixel
@@ -134,7 +135,7 @@ def measure_candidates(difference, science, psf, x, y, *, reference_sources):
         mag_err = np.where(flux > 0, 1.0857 * flux_err / flux, np.nan)
     return Table(
         {
-            "candidate_id": _names(f"{science.exposure_id}_c", n),
+            "candidate_id": _names(science.exposure_id, x, y),
             "exposure_id": _constant(science.exposure_id, n),
             "x": columns["x"] * u.pix,
             "y": columns["y"] * u.pix,
@@ -160,8 +161,10 @@ def measure_candidates(difference, science, psf, x, y, *, reference_sources):
     )
 
 
-def _names(prefix, n):
-    return np.array([f"{prefix}{i:05d}" for i in range(n)], dtype=f"U{len(prefix) + 8}")
+def _names(exposure_id, x, y):
+    """Name candidates by their pixel: labels must find them in a new search."""
+    names = [f"{exposure_id}_x{i:04d}y{j:04d}" for i, j in zip(x, y, strict=True)]
+    return np.array(names, dtype=str) if names else np.array([], dtype="U1")
 
 
 def _constant(text, n):
