@@ -455,16 +455,28 @@ def _close(coefficients, oversampling):
     return coefficients / (coefficients[0].sum() / oversampling**2)
 
 
-def write_psf(path, psf):
-    """Write a PSF as a FITS cube of its polynomial's stamps."""
+def write_psf(path, psf, sources=None):
+    """Write a PSF as a FITS cube of its polynomial's stamps.
+
+    Parameters
+    ----------
+    path : str or Path
+    psf : PSF
+    sources : astropy.table.Table, optional
+        The exposure's sources, kept beside it: later stages align by them.
+    """
     hdu = fits.PrimaryHDU(psf.coefficients.astype(np.float32))
     hdu.header["OVERSAMP"] = (psf.oversampling, "stamp pixels per detector pixel")
     hdu.header["DEGREE"] = (psf.degree, "of the polynomial in x, y")
     hdu.header["IMNX"], hdu.header["IMNY"] = psf.shape[1], psf.shape[0]
     hdu.header["NSTARS"] = (psf.n_stars, "stars it was measured on")
     hdu.header["FWHM"] = (round(psf.fwhm, 4), "at the middle of the exposure [pixel]")
+    hdus = fits.HDUList([hdu])
+    if sources is not None:
+        hdus.append(fits.table_to_hdu(sources))
+        hdus[-1].name = "SOURCES"
     with atomic_path(path) as temporary:
-        hdu.writeto(temporary)
+        hdus.writeto(temporary)
 
 
 def read_psf(path):

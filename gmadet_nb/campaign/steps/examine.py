@@ -7,7 +7,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
-from gmadet_nb.campaign.steps.products import write_psf_and_sources
 from gmadet_nb.errors import BadImageError, BadInputError
 from gmadet_nb.files.images import (
     Image,
@@ -193,7 +192,7 @@ def _measure(image, row, run, psf_degree, settings):
     row["psf_kind"] = "constant" if psf.degree == 0 else f"polynomial {psf.degree}"
     middle = psf.centered((row["nx"] - 1) / 2, (row["ny"] - 1) / 2)
     row["limiting_mag"] = phot.limiting_mag(row["noise"], middle, row["zero_point"])
-    write_psf_and_sources(run.psf_path(row["exposure_id"]), psf, sources)
+    psf_tools.write_psf(run.psf_path(row["exposure_id"]), psf, sources)
 
 
 def _typical_elongation(sources, saturation_peak):

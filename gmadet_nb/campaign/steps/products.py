@@ -52,17 +52,8 @@ def open_science(run, row, workflow):
     return open_exposure(row, path)
 
 
-def write_psf_and_sources(path, psf, sources):
-    """Write the PSF with the sources beside it: later stages align by them."""
-    psf_tools.write_psf(path, psf)
-    with atomic_path(path) as temporary, fits.open(path, memmap=False) as hdus:
-        hdus.append(fits.table_to_hdu(sources))
-        hdus[-1].name = "SOURCES"
-        hdus.writeto(temporary)
-
-
 def read_sources(path):
-    """Read the sources that `examine_exposure` wrote beside a PSF."""
+    """Read the sources that `write_psf` kept beside a PSF."""
     return Table.read(path, hdu="SOURCES", format="fits")
 
 
