@@ -6,7 +6,9 @@ from scipy.ndimage import uniform_filter
 
 from gmadet_nb.campaign.demo import optics
 from gmadet_nb.imaging.photometry import find_sources, fit_background
-from gmadet_nb.imaging.psf import PSF, choose_stars, fit_psf, mark_stars
+from gmadet_nb.imaging.psf import PSF
+from gmadet_nb.imaging.psf_fit import fit_psf
+from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 
 def moffat(shape, fwhm, **fields):

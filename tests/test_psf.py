@@ -6,14 +6,9 @@ from star_fields import expose, measure, moffat, scatter_stars, true_fwhm
 from gmadet_nb.errors import BadImageError, BadInputError
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.photometry import fit_background
-from gmadet_nb.imaging.psf import (
-    choose_stars,
-    fit_psf,
-    mark_stars,
-    polynomial_terms,
-    read_psf,
-    write_psf,
-)
+from gmadet_nb.imaging.psf import polynomial_terms, read_psf, write_psf
+from gmadet_nb.imaging.psf_fit import fit_psf
+from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 SHAPE = (160, 270)  # (ny, nx), not square
 NOISE = np.sqrt(200 / 2 + (5 / 2) ** 2)  # of the sky of `star_fields.expose` [adu]

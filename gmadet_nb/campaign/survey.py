@@ -25,7 +25,7 @@ from gmadet_nb.files.telescopes import (
     load_telescope,
 )
 from gmadet_nb.imaging.photometry import find_sources, fit_background, pixel_noise
-from gmadet_nb.imaging.psf import mark_stars
+from gmadet_nb.imaging.stars import mark_stars
 from gmadet_nb.progress import progress
 
 _N_MEASURED = 5  # exposures whose pixels are looked at

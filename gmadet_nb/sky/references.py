@@ -23,7 +23,8 @@ from gmadet_nb.imaging.photometry import (
     fit_background,
     measure_noise,
 )
-from gmadet_nb.imaging.psf import choose_stars, fit_psf, mark_stars
+from gmadet_nb.imaging.psf_fit import fit_psf
+from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 # Above this many standard deviations from the median of the stack a pixel is a
 # cosmic ray, or a star that moved.

@@ -19,7 +19,9 @@ from gmadet_nb.files.images import (
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.files.telescopes import header_values, load_telescope
 from gmadet_nb.imaging import photometry as phot
-from gmadet_nb.imaging import psf as psf_tools
+from gmadet_nb.imaging.psf import write_psf
+from gmadet_nb.imaging.psf_fit import fit_psf
+from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +171,7 @@ def _measure(image, row, run, psf_degree, settings):
     row["noise"], row["noise_model"] = float(np.sqrt(noise.sky_variance)), noise.model
     sources = phot.find_sources(image, background, row["noise"])
     peak = 0.8 * (image.saturation - row["background"])
-    sources["is_star"] = psf_tools.mark_stars(sources, saturation_peak=peak)
+    sources["is_star"] = mark_stars(sources, saturation_peak=peak)
     row["elongation"] = _typical_elongation(sources, peak)
     # The question of trails comes first: a trailed image has no round stars.
     if row["elongation"] > settings["max_elongation"]:
@@ -178,7 +180,7 @@ def _measure(image, row, run, psf_degree, settings):
             f"{settings['max_elongation']}, got {row['elongation']:.2f}: trailed or "
             "out of focus."
         )
-    stars = psf_tools.choose_stars(sources)
+    stars = choose_stars(sources)
     row["n_stars"] = len(stars)
     if len(stars) < settings["min_stars"]:
         raise BadImageError(
@@ -187,12 +189,12 @@ def _measure(image, row, run, psf_degree, settings):
         )
     wanted = settings["psf_degree"]
     degree = int(psf_degree if wanted == "auto" else wanted)
-    psf, kept = psf_tools.fit_psf(image, background, stars, degree=degree)
+    psf, kept = fit_psf(image, background, stars, degree=degree)
     row["n_stars"], row["fwhm"] = len(kept), psf.fwhm
     row["psf_kind"] = "constant" if psf.degree == 0 else f"polynomial {psf.degree}"
     middle = psf.centered((row["nx"] - 1) / 2, (row["ny"] - 1) / 2)
     row["limiting_mag"] = phot.limiting_mag(row["noise"], middle, row["zero_point"])
-    psf_tools.write_psf(run.psf_path(row["exposure_id"]), psf, sources)
+    write_psf(run.psf_path(row["exposure_id"]), psf, sources)
 
 
 def _typical_elongation(sources, saturation_peak):
