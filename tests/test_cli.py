@@ -147,3 +147,17 @@ def test_new_looks_at_a_folder_and_writes_a_campaign(folder, capsys, monkeypatch
     assert cli.main(["new", "mine", "images"]) == 0
     assert capsys.readouterr().out == "what it understood\n"
     assert seen == {"name": "mine", "images": "images", "params_dir": "params"}
+
+
+@pytest.mark.usefixtures("no_report")
+def test_without_a_name_every_run_in_runs_is_reported_on(run):
+    code, _, errors = run("status")
+    assert code == 2
+    assert "no run folder in runs/" in errors[0]
+    assert run("run", "x.yaml", "--set", "run_dir=runs/one")[0] == 0
+    assert run("run", "x.yaml", "--set", "run_dir=runs/two")[0] == 0
+
+    code, lines, _ = run("status")
+    assert code == 0
+    heads = [line for line in lines if not line.startswith(" ")]
+    assert [head.split(" in ")[-1] for head in heads] == ["runs/one", "runs/two"]

@@ -69,26 +69,42 @@ def _status(arguments):
     from gmadet_nb.campaign.plan import open_campaign
     from gmadet_nb.campaign.runner import campaign_status
 
-    campaign = open_campaign(arguments.params, notebooks=arguments.notebooks)
-    _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
-    for status in campaign_status(campaign):
-        took = "" if status.seconds is None else f" ({format_seconds(status.seconds)})"
-        if status.reason:
-            _say(f"  {status.name:20} out of date: {status.reason}")
-        else:
-            _say(f"  {status.name:20} up to date{took}")
+    for path in [arguments.params] if arguments.params else _runs_here():
+        campaign = open_campaign(path, notebooks=arguments.notebooks)
+        _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
+        for each in campaign_status(campaign):
+            took = "" if each.seconds is None else f" ({format_seconds(each.seconds)})"
+            now = f"out of date: {each.reason}" if each.reason else f"up to date{took}"
+            _say(f"  {each.name:20} {now}")
+
+
+def _runs_here():
+    """Return the run folders in runs/, where campaigns put them by custom.
+
+    Raises
+    ------
+    BadParameterError
+        If there is none.
+    """
+    found = sorted(path.parent for path in Path("runs").glob("*/params.yaml"))
+    if not found:
+        raise BadParameterError(
+            "There is no run folder in runs/: name a campaign file or a run folder."
+        )
+    return found
 
 
 def _report(arguments):
     from gmadet_nb.campaign.plan import open_campaign
     from gmadet_nb.campaign.report import write_report
 
-    run = RunDir(arguments.run_dir)
-    if not run.params_path.is_file():
-        raise BadParameterError(
-            f"{arguments.run_dir} is no run folder: it has no {run.params_path.name}."
-        )
-    _say(f"Report: {write_report(open_campaign(run.root))}")
+    for path in [arguments.run_dir] if arguments.run_dir else _runs_here():
+        run = RunDir(path)
+        if not run.params_path.is_file():
+            raise BadParameterError(
+                f"{path} is no run folder: it has no {run.params_path.name}."
+            )
+        _say(f"Report: {write_report(open_campaign(run.root))}")
 
 
 def _new(arguments):
@@ -104,7 +120,9 @@ def _demo(arguments):
     from gmadet_nb.campaign.runner import campaign_status
     from gmadet_nb.campaign.summary import summary
 
-    make_demo(DEMO_NIGHTS)
+    nights = make_demo(DEMO_NIGHTS)
+    if nights.made:
+        _say(f"Made {sum(nights.n_exposures)} exposures of two nights in {DEMO_NIGHTS}")
     params = default_notebooks().parent / "params"
     campaigns = [open_campaign(params / name) for name in DEMO_CAMPAIGNS]
     statuses = [status for each in campaigns for status in campaign_status(each)]
@@ -151,9 +169,13 @@ def _parser():
         metavar="NAME=VALUE",
         help="set a parameter; goes before the campaign file",
     )
-    add("status", _status, "say what is out of date and why", params=True)
+    status = add("status", _status, "say what is out of date and why")
+    status.add_argument(
+        "params", nargs="?", help="campaign file, or a run folder; else all in runs/"
+    )
+    status.add_argument("--notebooks", help="folder of the notebooks")
     report = add("report", _report, "write the report of a run again")
-    report.add_argument("run_dir", help="the run folder")
+    report.add_argument("run_dir", nargs="?", help="the run folder; else all in runs/")
     new = add("new", _new, "look at a folder of images and write a campaign file")
     new.add_argument("name", help="name of the campaign")
     new.add_argument("folder", help="folder of FITS files")
