@@ -106,3 +106,36 @@ def test_files_beside_the_modules_are_packaged():
         if path.suffix in (".js", ".css", ".html"):
             room = ".".join(path.parent.relative_to(ROOT).parts)
             assert f"*{path.suffix}" in data["package-data"][room]
+
+
+# Commands, plugins and back ends, and what the project fixes beside them.
+RUN_NOT_IMPORTED = {
+    "import-linter",
+    "ipywidgets",
+    "jupyterlab",
+    "nbstripout",
+    "onnx",
+    "photutils",
+    "pre-commit",
+    "ruff",
+    "setuptools",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tf2onnx",
+}
+
+
+def test_every_dependency_is_imported_or_run(wanted):
+    modules = {"pillow": "PIL", "ruamel-yaml": r"ruamel\.yaml"}
+    folders = ("gmadet_nb", "notebooks", "tests", "benchmarks")
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    kinds = (".py", ".ipynb")
+    text = "\n".join(path.read_text() for path in paths if path.suffix in kinds)
+    silent = {
+        name
+        for name in wanted
+        if not re.search(
+            rf"(import |from |importorskip\(.){modules.get(name, name)}\b", text
+        )
+    }
+    assert silent - RUN_NOT_IMPORTED == set()
