@@ -8,6 +8,7 @@ from gmadet_nb.learning import dataset, splitting
 from gmadet_nb.learning.cube import read_cube, write_cube
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.labels import LabelLog, read_labels
+from gmadet_nb.learning.places import typical_pixel_scale
 
 MARGIN = 32
 
@@ -146,13 +147,62 @@ def test_a_place_on_the_sky_counts_where_the_detector_differs(rng):
     assert split["place_in_training"][judged].all()
 
 
-def test_without_sky_coordinates_the_detector_decides(rng):
+def lose_places(candidates, rows):
+    candidates["ra"][rows], candidates["dec"][rows] = np.nan, np.nan
+
+
+def test_without_places_on_the_sky_every_judged_candidate_counts_as_seen(rng, caplog):
+    caplog.set_level("INFO")
     candidates = make_candidates(4, 60, rng=rng)
-    candidates["ra"], candidates["dec"] = np.nan, np.nan
+    lose_places(candidates, slice(None))
     split = split_toy(candidates)
-    row = np.array([int(key[-5:]) for key in split["candidate_id"]])
     judged = np.isin(split["part"], ("calibration", "test"))
-    assert split["place_in_training"][judged & (row < 20)].all()
+    assert (split["place_in_training"] == judged).all()
+    assert "missing for 240 of 240 candidates" in split.meta["note"]
+    assert "headline figures are those of no candidate" in split.meta["note"]
+    assert split.meta["note"] in caplog.text
+
+
+def test_an_exposure_without_places_is_seen_where_it_judges_and_blinds_where_it_trains(
+    rng,
+):
+    candidates = make_candidates(5, 60, rng=rng)
+    whole = split_toy(candidates)
+    assert whole.meta["note"] == ""
+    for part in ("test", "training"):
+        some = candidates.copy()
+        here = of_part(whole, part)["exposure_id"][0]
+        lose_places(some, np.asarray(some["exposure_id"] == here))
+        split = split_toy(some)
+        judged = np.isin(split["part"], ("calibration", "test"))
+        flagged = np.asarray(split["place_in_training"])
+        if part == "test":
+            other = judged & (split["exposure_id"] != here)
+            assert flagged[split["exposure_id"] == here].all()
+            assert (flagged == whole["place_in_training"])[other].all()
+            assert "they count as seen" in split.meta["note"]
+        else:
+            assert (flagged == judged).all()
+            assert "those of no candidate" in split.meta["note"]
+
+
+def test_within_one_exposure_the_detector_tells_places_apart(rng):
+    candidates = make_candidates(1, 400, rng=rng)
+    lose_places(candidates, slice(None))
+    split = split_toy(candidates)
+    assert split.meta["note"] == ""
+    assert not split["place_in_training"][split["used"]].any()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("scales", "wanted"),
+    [([0.5, np.nan, 0.7, 9.0], 0.6), ([np.nan, np.nan, np.nan, 9.0], np.nan)],
+)
+def test_the_pixel_scale_is_that_of_the_exposures_that_have_one(scales, wanted):
+    exposures = Table({"pixel_scale": scales, "used": [True, True, True, False]})
+    found = typical_pixel_scale(exposures)
+    assert found == pytest.approx(wanted, nan_ok=True)
 
 
 def test_no_place_on_the_sky_is_in_training_and_in_validation(rng):

@@ -183,6 +183,21 @@ def test_a_rate_comes_with_its_interval(campaign):
     assert "new places" in page(campaign)
 
 
+def test_without_a_new_place_the_headline_is_unknown_and_all_places_are_shown(campaign):
+    run = campaign.run
+    none = {"tpr": rate(0, 0), "fpr": rate(0, 0), "auc": None, "by_snr": []}
+    every = none | {"tpr": rate(9, 10), "fpr": rate(1, 20)}
+    parts = {"test": {"headline": none, "all": every}}
+    run.write_json(run.metrics_path, {"workflow": "train", "parts": parts})
+    run.model_dir.mkdir()
+    run.write_json(run.model_dir / "model.json", {"target_fpr": 0.01})
+    text = "\n".join(summary(campaign))
+    assert re.search(r"TPR at FPR 1 % +unknown +\(none to count\)", text)
+    assert re.search(r"TPR at FPR 1 %, all places +90\.0 % .*9 of 10", text)
+    assert re.search(r"FPR on the test part, all places +5\.0 % .*1 of 20", text)
+    assert "unknown (none to count)" in page(campaign)
+
+
 def test_nothing_to_count_is_unknown():
     assert in_words(rate(0, 0)) == ("unknown", "none to count")
 

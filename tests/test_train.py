@@ -151,6 +151,19 @@ def test_the_threshold_comes_from_the_calibration_part(trained):
         saving.threshold_for(only_training, scores, target_fpr=0.02)
 
 
+def test_where_every_place_is_seen_all_of_the_calibration_part_chooses(trained):
+    _, _, split, candidates, _, scores, _ = trained
+    seen = split.copy()
+    seen["place_in_training"] = ~np.isin(seen["part"], ("training", "validation"))
+    found = saving.threshold_for(seen, scores, target_fpr=0.02)
+    assert found.how.startswith("calibration part, at all places")
+    metrics = evaluate.metrics(seen, scores, found.value, candidates=candidates)
+    test = metrics["test"]
+    assert test["headline"]["tpr"]["n"] == test["headline"]["fpr"]["n"] == 0
+    assert test["all"]["tpr"]["n"] > 0
+    assert "TPR not known" in evaluate.describe(test["headline"], name="Test")
+
+
 def test_no_training_without_both_kinds(trained):
     _, store, split, *_ = trained
     with pytest.raises(BadInputError, match="10 bogus candidates or more, got 0"):

@@ -179,16 +179,28 @@ def _classifier(run, metrics):
     target = run.read_json(card_path).get("target_fpr")
     wanted = "the chosen FPR" if target is None else f"FPR {100 * target:g} %"
     part = test["headline"]
-    value, note = in_words(part["tpr"])
-    figures = [Figure(name=f"TPR at {wanted}", value=value, note=note)]
-    bright = [each for each in part["by_snr"] if each["low"] >= _BRIGHT_SNR]
-    counts = [sum(each["tpr"][name] for each in bright) for name in ("k", "n")]
-    value, note = in_words(rate(*counts))
-    figures.append(Figure(name=f"  of S/N above {_BRIGHT_SNR}", value=value, note=note))
-    value, note = in_words(part["fpr"])
-    figures.append(Figure(name="FPR on the test part", value=value, note=note))
+    found = _rates(part, wanted)
     if part["auc"] is not None:
-        figures.append(Figure(name="area under the ROC", value=f"{part['auc']:.4f}"))
+        found.append(Figure(name="area under the ROC", value=f"{part['auc']:.4f}"))
+    if not (part["tpr"]["n"] or part["fpr"]["n"]):
+        # No place is known to be new, as where no exposure has a WCS.
+        found += _rates(test["all"], wanted, where=", all places")
+    return found
+
+
+def _rates(part, wanted, *, where=""):
+    """Return TPR, that of bright sources, and FPR of one selection."""
+    bright = [each for each in part["by_snr"] if each["low"] >= _BRIGHT_SNR]
+    of_bright = rate(*(sum(each["tpr"][name] for each in bright) for name in "kn"))
+    rates = {
+        f"TPR at {wanted}": part["tpr"],
+        f"  of S/N above {_BRIGHT_SNR}": of_bright,
+        "FPR on the test part": part["fpr"],
+    }
+    figures = []
+    for name, fraction in rates.items():
+        value, note = in_words(fraction)
+        figures.append(Figure(name=name + where, value=value, note=note))
     return figures
 
 

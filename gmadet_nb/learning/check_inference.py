@@ -186,7 +186,10 @@ def headline(metrics):
         figures = metrics["parts"].get("test", {}).get(selection)
         for name in ("tpr", "fpr") if figures else ():
             found = figures[name]
-            value = f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
+            value = "unknown"
+            if found["n"]:
+                value = f"{found['value']:.3f}"
+                value += f" ({found['low']:.3f} to {found['high']:.3f})"
             rows.append((f"test part, {words}: {name}", f"{value}, n {found['n']}"))
     if metrics["truth"]["n_occurrences"]:
         truth = metrics["truth"]

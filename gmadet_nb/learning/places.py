@@ -18,6 +18,29 @@ def detector_places(table):
     return places
 
 
+def known_on_sky(table):
+    """Say of each row whether its ``ra`` and ``dec`` are known: (n,) bool array."""
+    return np.isfinite(_plain(table["ra"])) & np.isfinite(_plain(table["dec"]))
+
+
+def typical_pixel_scale(exposures):
+    """Return the median pixel scale of the used exposures, NaN where none has one.
+
+    Parameters
+    ----------
+    exposures : astropy.table.Table
+        ``pixel_scale`` [arcsec/pixel], NaN without a WCS; ``used``.
+
+    Returns
+    -------
+    float
+        [arcsec/pixel]
+    """
+    scale = _plain(exposures["pixel_scale"])[np.asarray(exposures["used"], bool)]
+    scale = scale[np.isfinite(scale)]
+    return float(np.median(scale)) if len(scale) else np.nan
+
+
 def sky_places(table, *, pixel_scale):
     """Return places on the sky in units of pixels, as an (n, 2) array.
 
@@ -33,7 +56,7 @@ def sky_places(table, *, pixel_scale):
         [arcsec/pixel]
     """
     ra, dec = np.radians(_plain(table["ra"])), np.radians(_plain(table["dec"]))
-    known = np.isfinite(ra) & np.isfinite(dec)
+    known = known_on_sky(table)
     places = detector_places(table)
     if not known.any():
         return places

@@ -1,5 +1,7 @@
 """The leak-safe split: who trains, who chooses the threshold, who judges."""
 
+import logging
+
 import numpy as np
 from astropy.table import join
 
@@ -7,10 +9,13 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
     FAR,
     detector_places,
+    known_on_sky,
     linked_groups,
     seen_places,
     sky_places,
 )
+
+logger = logging.getLogger(__name__)
 
 N_DRAWS = 300  # random assignments tried for the best balanced one
 CELL_PIXELS = 64.0  # side of a sky cell of the validation part
@@ -65,8 +70,10 @@ def split_by_exposure(
     astropy.table.Table
         ``candidate_id``, ``exposure_id``, ``label``, ``label_origin``, ``part``,
         ``place_in_training`` (calibration and test: within one FWHM, on the sky
-        or on the detector, of a training or validation candidate) and ``used``.
-        ``meta["unit"]``: "exposure" or "cell".
+        or on the detector, of a training or validation candidate, or not known
+        to be elsewhere on the sky) and ``used``. ``meta["unit"]``: "exposure" or
+        "cell". ``meta["note"]``: which places could not be compared, in words; ""
+        if all could.
     """
     _check_fractions(
         calibration_fraction=calibration_fraction,
@@ -117,14 +124,21 @@ def split_by_exposure(
     split["part"] = part
     trained = used & np.isin(part, ("training", "validation"))
     judged = ~np.isin(part, ("training", "validation"))
+    # Within one exposure the detector tells places on the sky apart as well.
+    unknown = ~known_on_sky(table) & (len(exposures) > 1)
     split["place_in_training"] = judged & (
-        seen_places(sky, sky[trained], radius=fwhm)
+        unknown
+        | unknown[trained].any()
+        | seen_places(sky, sky[trained], radius=fwhm)
         | seen_places(
             detector_places(table), detector_places(table[trained]), radius=fwhm
         )
     )
     split["used"] = used
     split.meta["unit"] = unit
+    split.meta["note"] = _note(unknown, trained)
+    if split.meta["note"]:
+        logger.info(split.meta["note"])
     return split
 
 
@@ -176,6 +190,22 @@ def check_leaks(split, candidates=None, *, margin=0.0):
         words = ", ".join(f"{name}: {n}" for name, n in found.items() if n)
         raise BadInputError(f"The split leaks ({words}). Run 07_dataset again.")
     return found
+
+
+def _note(unknown, trained):
+    """Say in words what follows from places that are not known; "" for none."""
+    if not unknown.any():
+        return ""
+    missing = (
+        f"Positions on the sky are missing for {unknown.sum()} of {len(unknown)} "
+        "candidates: "
+    )
+    if not unknown[trained].any():
+        return missing + "they count as seen in training. Give their exposures a WCS."
+    return missing + (
+        "whether training has seen a place cannot be told, so that all count as seen, "
+        "and the headline figures are those of no candidate. Give the exposures a WCS."
+    )
 
 
 def _check_fractions(**fractions):
