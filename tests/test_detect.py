@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
+from scipy.ndimage import uniform_filter
 from star_fields import known_psf
 
 from gmadet_nb.files.images import MASK_BITS
@@ -11,6 +12,7 @@ from gmadet_nb.imaging.detect import (
     FLAG_BITS,
     find_candidates,
     measure_candidates,
+    measure_noise_factor,
     significance,
     true_snr,
 )
@@ -438,3 +440,43 @@ def test_true_snr_is_that_of_the_flux_in_its_place(psf, make_difference):
     masked_snr, masked_usable = true_snr(difference, psf, 80.0, 60.0, flux)
     assert masked_snr < snr
     assert not masked_usable
+
+
+def test_correlated_noise_widens_the_errors_of_fluxes(psf, make_difference, rng):
+    independent = make_difference()
+    # A running mean of 3 x 3 has a third of the pixel noise; scaled back by 3 every
+    # pixel has the noise expected of it, and a sum over many pixels 3 times more.
+    smooth = 3 * uniform_filter(SIGMA * rng.standard_normal(SHAPE), 3, mode="wrap")
+    correlated = replace(independent, data=smooth.astype(np.float32))
+    one, more = (
+        measure_noise_factor(significance(each, psf), each)
+        for each in (independent, correlated)
+    )
+    # White: the map has unit width, known from about 31500 / 20 independent places
+    # to 3 %. Correlated: the matched filter passes |P| at the frequencies where the
+    # mean of 3 x 3 still has most of its 3.
+    spectrum = np.abs(np.fft.fft2(psf.centered(0, 0), SHAPE)) ** 2
+    box = np.zeros(SHAPE)
+    box[:3, :3] = 1 / 3
+    expected = np.sqrt(
+        np.sum(spectrum * np.abs(np.fft.fft2(box)) ** 2) / np.sum(spectrum)
+    )
+
+    assert one == pytest.approx(1, abs=0.15)
+    assert more == pytest.approx(expected, rel=0.15)
+
+
+def test_a_wider_map_gives_larger_errors_and_a_smaller_true_snr(
+    psf, make_difference, detect, injected
+):
+    x, y, snr = injected
+    difference = make_difference(x, y, flux_of(snr, psf))
+    plain = detect(difference)
+    wide = detect(replace(difference, noise_factor=2.0))
+
+    np.testing.assert_allclose(wide["flux_err"], 2 * plain["flux_err"])
+    np.testing.assert_allclose(wide["snr"], plain["snr"] / 2)
+    there = true_snr(difference, psf, x[0], y[0], 100.0)[0]
+    assert true_snr(replace(difference, noise_factor=2.0), psf, x[0], y[0], 100.0)[
+        0
+    ] == pytest.approx(there / 2)

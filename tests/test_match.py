@@ -106,13 +106,13 @@ def test_second_nearest_is_no_partner_of_a_source_that_lost_its_nearest():
 
 
 @pytest.mark.parametrize("flux", [300.0, 5000.0])
-def test_light_that_the_source_cannot_have_makes_the_pair_ambiguous(flux):
+def test_light_that_the_source_cannot_have_is_not_the_source(flux):
     matches = match(make_sources((50, 50)), make_candidates((50, 50), flux=flux))
     uncertain = match(
         make_sources((50, 50)), make_candidates((50, 50), flux=flux, flux_err=flux)
     )
 
-    assert matches["match"][0] == "ambiguous"
+    assert matches["match"][0] == "unlike"
     assert uncertain["match"][0] == "matched"  # within 5 sigma it can have it
 
 
@@ -302,6 +302,42 @@ def test_table_is_not_changed_by_labeling_it():
     assert np.all(night["x"] == before["x"])
 
 
+def make_subtractions(n, *, method="kernel", good=True):
+    return Table(
+        {
+            "exposure_id": [f"e{i}" for i in range(n)],
+            "method": [method] * n,
+            "good": [good] * n,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("subtractions", "labels"),
+    [
+        ({}, ["real", "bogus"]),
+        # Without a reference what matches nothing is a star as a rule.
+        ({"method": "none"}, ["real", ""]),
+        # A poor subtraction teaches nothing.
+        ({"good": False}, ["", ""]),
+    ],
+)
+def test_how_an_exposure_was_subtracted_decides_what_it_teaches(subtractions, labels):
+    table = match(make_sources((10, 10)), make_candidates((10, 10), (40, 40)))
+    table["exposure_id"] = "e0"
+    night = make_night(2)
+    night["candidate_id"], night["exposure_id"] = ["c0", "c1"], "e0"
+    labeled = crossmatch_table(
+        [table],
+        night,
+        make_exposures(1),
+        make_subtractions(1, **subtractions),
+        label_unmatched_as_bogus=True,
+    )
+
+    assert list(labeled["auto_label"]) == labels
+
+
 def test_exposures_stack_where_one_has_no_candidates():
     one = match(make_sources((10, 10)), make_candidates())
     other = match(make_sources(), make_candidates((10, 10)))
@@ -309,7 +345,11 @@ def test_exposures_stack_where_one_has_no_candidates():
     night = make_night(2)
     night["candidate_id"][1] = "c0"
     table = crossmatch_table(
-        [one, other], night, make_exposures(2), label_unmatched_as_bogus=True
+        [one, other],
+        night,
+        make_exposures(2),
+        make_subtractions(2),
+        label_unmatched_as_bogus=True,
     )
 
     # Nothing is matched across exposures.

@@ -8,7 +8,6 @@ from star_fields import expose, moffat, scatter_stars
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.photometry import (
-    aperture_flux,
     clipped_median,
     find_sources,
     fit_background,
@@ -206,15 +205,6 @@ def test_limiting_magnitude_is_that_of_a_five_sigma_source(rng):
 
     # From 2000 draws the scatter is known to 1 / sqrt(4000) = 1.6 %.
     assert measured.mean() / measured.std() == pytest.approx(5, rel=5 * 0.016)
-
-
-def test_aperture_holds_the_flux_around_the_right_pixel(make_image):
-    data = np.zeros(SHAPE)
-    data[40, 150] = 300.0
-    usable = everywhere(data)
-
-    flux = aperture_flux(data, [150, 40], [40, 150], 4.0, usable=usable)
-    np.testing.assert_allclose(flux, [300, 0], rtol=1e-6)
 
 
 def test_sources_are_found_where_they_are(make_image, rng):

@@ -440,15 +440,19 @@ def test_cutouts_show_the_candidate_in_their_middle(run, matched):
     y, x = np.divmod(brightest, 21)
 
     assert len(bright) > 10
-    # Rounding and noise move a peak by a pixel; few have a brighter neighbour.
-    assert np.mean((np.abs(x - 10) <= 1) & (np.abs(y - 10) <= 1)) > 0.8
+    # A brighter neighbour may hold the peak of some, of no more than half.
+    assert (np.median(x), np.median(y)) == (10, 10)
 
 
 def test_what_is_written_stays_unmatched_without_a_person(run, exposures, matched):
     candidates = run.read_table("candidates")
     quiet, told = (
         crossmatch.crossmatch_table(
-            [matched], candidates, exposures, label_unmatched_as_bogus=told
+            [matched],
+            candidates,
+            exposures,
+            run.read_table("subtractions"),
+            label_unmatched_as_bogus=told,
         )
         for told in (False, True)
     )
@@ -460,3 +464,27 @@ def test_what_is_written_stays_unmatched_without_a_person(run, exposures, matche
     crossmatch.check_matches(matched)
     with pytest.raises(BadInputError, match="injected sources must be found again"):
         crossmatch.check_matches(matched[matched["match"] == "missed"])
+
+
+def test_reference_that_is_the_exposure_itself_is_refused(scratch, used, exposures):
+    path = row_of(exposures, used[0])["path"]
+    row, candidates = detect(scratch, used[0], reference=path, workflow="apply")
+
+    assert candidates is None
+    assert "another image than the exposure" in row["reason"]
+
+
+def test_sources_of_an_exposure_without_a_difference_are_missed(scratch, used):
+    scratch.difference_path(used[0]).unlink()
+    candidates = scratch.read_table("candidates")
+    left = candidates[candidates["exposure_id"] != used[0]]
+    scratch.write_table("candidates", left)
+    rows = crossmatch.match_exposure(
+        used[0], run_dir=str(scratch.root), workflow="train", match_radius=1.0
+    )
+
+    sources = scratch.read_table("simulated_objects")
+    assert len(rows) == np.sum(sources["exposure_id"] == used[0])
+    assert set(rows["match"]) == {"missed"}
+    assert np.isnan(rows["difference_snr"]).all()
+    assert not rows["usable"].any()

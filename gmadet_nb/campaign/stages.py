@@ -54,6 +54,7 @@ TRAIN = (
             "simulated/",
             "differences/",
             "candidates.ecsv",
+            "subtractions.ecsv",
         ),
         writes=("cutouts.h5", "crossmatch.ecsv"),
     ),

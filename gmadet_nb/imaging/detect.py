@@ -8,7 +8,7 @@ from scipy.signal import oaconvolve
 from scipy.spatial import cKDTree
 
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
-from gmadet_nb.imaging.photometry import flux_to_mag
+from gmadet_nb.imaging.photometry import flux_to_mag, robust_width
 
 FLAG_BITS = {
     "masked_core": 1,  # a masked pixel within one FWHM
@@ -17,6 +17,8 @@ FLAG_BITS = {
     "fit_failed": 8,  # the fit moved off: position and flux are the peak's
 }
 _N_FIT_STEPS = 4
+# Above this S/N of the reference's pixels the residuals of a star are no noise.
+_BRIGHT_SNR = 50.0
 _MAX_SHIFT = 1.5  # of the fit from the peak [pixel]
 _MEASURED = (
     *("x", "y", "flux", "flux_err", "fwhm", "psf_fwhm", "elongation", "psf_chi2"),
@@ -56,6 +58,28 @@ def significance(difference, psf):
     snr = np.zeros(difference.data.shape, dtype=np.float32)
     snr[enough] = light[enough] / np.sqrt(norm[enough]) * np.sqrt(scale)
     return snr
+
+
+def measure_noise_factor(snr, difference):
+    """Measure how much wider than 1 the significance image of the sky is.
+
+    The pixels of a difference may each have the noise expected of them and still
+    not be independent; a flux, a sum over pixels, then has a larger error.
+
+    Parameters
+    ----------
+    snr : (ny, nx) array
+        From `significance`.
+    difference : Difference
+
+    Returns
+    -------
+    factor : float
+        1 at least; robust width of ``snr`` away from the cores of bright stars.
+    """
+    sky = difference.usable & (snr != 0)
+    sky &= ~(difference.reference > _BRIGHT_SNR * difference.noise)
+    return max(1.0, robust_width(snr[sky])) if sky.any() else 1.0
 
 
 def _middle(shape):
@@ -208,7 +232,7 @@ def _measure_one(difference, psf, column, row):
         "x": x,
         "y": y,
         "flux": flux,
-        "flux_err": 1 / np.sqrt(norm),
+        "flux_err": difference.noise_factor / np.sqrt(norm),
         "fwhm": psf_fwhm * width / point,
         "psf_fwhm": psf_fwhm,
         "elongation": elongation,
@@ -318,7 +342,8 @@ def _reference_snr(difference, model, weight, stamp_x, stamp_y, norm):
     reference = difference.reference[box]
     if not np.isfinite(reference).all() or not norm > 0:
         return np.nan
-    return np.sum(weight * model * reference) / np.sqrt(norm)
+    light = np.sum(weight * model * reference)
+    return light / np.sqrt(norm) / difference.noise_factor
 
 
 def true_snr(difference, psf, x, y, flux):
@@ -352,4 +377,6 @@ def true_snr(difference, psf, x, y, flux):
     fwhm = psf.fwhm_at(x, y)
     inner = np.hypot(stamp_x - x, stamp_y - y) <= fwhm
     inside = fwhm <= x <= nx - 1 - fwhm and fwhm <= y <= ny - 1 - fwhm
-    return float(flux * np.sqrt(norm)), bool(good[inner].all() and inside)
+    return float(flux * np.sqrt(norm) / difference.noise_factor), bool(
+        good[inner].all() and inside
+    )

@@ -22,7 +22,8 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
     A pair counts when each is the nearest of the other within the radius. More
     than one candidate within the radius of a source, or more than one source
     within that of a candidate, makes the pair ambiguous: which is which cannot
-    be told. So does a flux that the source cannot have.
+    be told. A pair whose fluxes cannot agree is ``unlike``: something else lies in
+    the place, and the source was not found.
 
     Parameters
     ----------
@@ -42,8 +43,8 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
         One row a source, in order, then one a candidate left over:
         ``source_id``, ``candidate_id`` (empty where there is none),
         ``separation`` [pixel], ``separation_fwhm``, ``n_plausible`` (partners
-        within the radius) and ``match``: ``matched``, ``ambiguous``, ``missed``
-        or ``unmatched``.
+        within the radius) and ``match``: ``matched``, ``ambiguous``, ``unlike``,
+        ``missed`` or ``unmatched``.
     """
     radius = match_radius * fwhm
     n_sources, n_candidates = len(sources), len(candidates)
@@ -64,8 +65,8 @@ def match_sources(sources, candidates, *, match_radius, fwhm):
         partner[found], separation[found] = nearest[found], distance[found]
     crowded = n_plausible > 1
     crowded[partner >= 0] |= taken[partner[partner >= 0]] > 1
-    crowded |= _other_light(sources, candidates, partner)
     match = np.where(partner < 0, "missed", np.where(crowded, "ambiguous", "matched"))
+    match[_other_light(sources, candidates, partner)] = "unlike"
     ids = np.append(np.asarray(candidates["candidate_id"], dtype=str), "")
     matched = Table(
         {
@@ -139,7 +140,7 @@ def label_automatically(crossmatch, candidates, exposures, *, unmatched_as_bogus
     match = np.asarray(crossmatch["match"])
     has_candidate = np.asarray(crossmatch["candidate_id"]) != ""
     labels[match == "matched"], origins[match == "matched"] = "real", "injected"
-    ambiguous = (match == "ambiguous") & has_candidate
+    ambiguous = np.isin(match, ["ambiguous", "unlike"]) & has_candidate
     labels[ambiguous] = "ambiguous"
     if unmatched_as_bogus:
         recurrent_ids = set(find_recurrent(candidates, exposures))

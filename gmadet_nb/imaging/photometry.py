@@ -247,24 +247,6 @@ def limiting_mag(noise, psf_stamp, zero_point, *, snr=5.0):
     return float(flux_to_mag(flux, zero_point))
 
 
-def aperture_flux(data, x, y, radius, *, usable):
-    """Sum the flux in circles on a background-subtracted image.
-
-    Returns
-    -------
-    flux : (n,) float array
-        [adu]
-    """
-    flux, _, _ = sep.sum_circle(
-        np.ascontiguousarray(np.nan_to_num(data), dtype=np.float32),
-        np.asarray(x, dtype=float),
-        np.asarray(y, dtype=float),
-        radius,
-        mask=~usable,
-    )
-    return flux
-
-
 def robust_width(values):
     """Return the standard deviation of the bulk of ``values``, by the median."""
     values = np.asarray(values)[np.isfinite(values)]

@@ -16,6 +16,8 @@ from scipy.ndimage import map_coordinates, spline_filter
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
 
+_FIELD = ("XLOW", "XHIGH", "YLOW", "YHIGH")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PSF:
@@ -34,6 +36,10 @@ class PSF:
         (ny, nx) of the exposure.
     n_stars : int
         Stars it was measured on.
+    field : tuple of float or None
+        (x low, x high, y low, y high) around these stars [pixel]; outside it the PSF is
+        that of the nearest place within, since a polynomial goes wild beyond its data.
+        None trusts it over the whole exposure.
     """
 
     coefficients: np.ndarray
@@ -41,6 +47,7 @@ class PSF:
     degree: int
     shape: tuple[int, int]
     n_stars: int
+    field: tuple[float, float, float, float] | None = None
 
     @property
     def radius(self):
@@ -64,23 +71,30 @@ class PSF:
         stamp : (k, k) float array
             Sum 1; its middle is the pixel nearest to (x, y).
         """
-        terms = polynomial_terms(x, y, self.shape, self.degree)
-        stamp = np.tensordot(terms, self._filtered, axes=1)
+        stamp = np.tensordot(self._terms(x, y), self._filtered, axes=1)
         offsets = np.arange(-self.radius, self.radius + 1)
         middle = self.coefficients.shape[1] // 2
         rows = middle + (offsets + round(float(y)) - y) * self.oversampling
         columns = middle + (offsets + round(float(x)) - x) * self.oversampling
         grid = np.meshgrid(rows, columns, indexing="ij")
         pixels = map_coordinates(stamp, grid, order=3, prefilter=False, mode="nearest")
+        # Wings fitted to noise and neighbours dip below 0, where no light can be.
+        pixels = np.clip(pixels, 0, None)
         return pixels / pixels.sum()
+
+    def _terms(self, x, y):
+        """Return the polynomial's terms at (x, y), or at the edge of the field."""
+        if self.field is not None:
+            x, y = np.clip(x, *self.field[:2]), np.clip(y, *self.field[2:])
+        return polynomial_terms(x, y, self.shape, self.degree)
 
     def centered(self, x, y):
         """Return the PSF at (x, y) with its center in the middle of the stamp."""
-        terms = polynomial_terms(x, y, self.shape, self.degree)
-        stamp = np.tensordot(terms, self.coefficients, axes=1)
+        stamp = np.tensordot(self._terms(x, y), self.coefficients, axes=1)
         pixels = stamp[
             _phase(self) :: self.oversampling, _phase(self) :: self.oversampling
         ]
+        pixels = np.clip(pixels, 0, None)
         return pixels / pixels.sum()
 
     def fwhm_at(self, x, y):
@@ -88,17 +102,17 @@ class PSF:
 
         It is the diameter of the circle with the area of the half-maximum contour.
         """
-        terms = polynomial_terms(x, y, self.shape, self.degree)
-        return float(self._fwhm_coefficients @ terms)
+        return float(self._fwhm_coefficients @ self._terms(x, y))
 
     @cached_property
     def _fwhm_coefficients(self):
         """The width as a polynomial of the stamps' own degree, fitted on a grid."""
         side = 1 if self.degree == 0 else 2 * self.degree + 1
-        x, y = np.meshgrid(
-            np.linspace(0, self.shape[1] - 1, side),
-            np.linspace(0, self.shape[0] - 1, side),
+        left, right, low, high = self.field or (
+            *(0, self.shape[1] - 1),
+            *(0, self.shape[0] - 1),
         )
+        x, y = np.meshgrid(np.linspace(left, right, side), np.linspace(low, high, side))
         terms = polynomial_terms(x.ravel(), y.ravel(), self.shape, self.degree)
         widths = [self._measure_fwhm(weights) for weights in terms.T]
         return np.linalg.lstsq(terms.T, np.array(widths), rcond=None)[0]
@@ -162,6 +176,8 @@ def write_psf(path, psf, sources=None):
     hdu.header["IMNX"], hdu.header["IMNY"] = psf.shape[1], psf.shape[0]
     hdu.header["NSTARS"] = (psf.n_stars, "stars it was measured on")
     hdu.header["FWHM"] = (round(psf.fwhm, 4), "at the middle of the exposure [pixel]")
+    for name, value in zip(_FIELD, psf.field or (), strict=False):
+        hdu.header[name] = (round(value, 2), "the stars' field [pixel]")
     hdus = fits.HDUList([hdu])
     if sources is not None:
         hdus.append(fits.table_to_hdu(sources))
@@ -187,6 +203,9 @@ def read_psf(path):
                 degree=header["DEGREE"],
                 shape=(header["IMNY"], header["IMNX"]),
                 n_stars=header["NSTARS"],
+                field=tuple(header[name] for name in _FIELD)
+                if _FIELD[0] in header
+                else None,
             )
     except (OSError, KeyError, AttributeError) as error:
         raise BadInputError(

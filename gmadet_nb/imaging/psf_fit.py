@@ -19,6 +19,8 @@ N_ITERATIONS = 5
 _STARS_PER_TERM = 6
 # Radius of the stamp in FWHM: a Moffat profile of index 3 holds 98.7% within it.
 _RADIUS_IN_FWHM = 2.6
+# A trend goes on beyond the outermost stars, by this share of their field.
+_FIELD_MARGIN = 0.1
 
 
 def fit_psf(image, background, stars, *, degree):
@@ -66,6 +68,7 @@ def fit_psf(image, background, stars, *, degree):
         degree=fit.degree,
         shape=image.data.shape,
         n_stars=int(fit.good.sum()),
+        field=fit.field(),
     )
     kept = stars[fit.good]
     kept["x"], kept["y"] = fit.x[fit.good], fit.y[fit.good]
@@ -111,6 +114,14 @@ class _StarFit:
         start = np.exp(-(self.grid_x**2 + self.grid_y**2) / (2 * (fwhm / 2.3548) ** 2))
         self.coefficients = (start / start.sum() * oversampling**2)[None]
         self.degree = 0
+
+    def field(self):
+        """Return the box that holds the stars in the fit, and a little more [pixel]."""
+        box = []
+        for places in (self.x[self.good], self.y[self.good]):
+            margin = _FIELD_MARGIN * np.ptp(places)
+            box += [float(places.min() - margin), float(places.max() + margin)]
+        return tuple(box)
 
     def model(self):
         """Return each star's model of flux 1 on its pixels, and its two slopes."""

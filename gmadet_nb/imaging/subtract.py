@@ -56,6 +56,10 @@ class Difference:
         Robust width of data / noise away from bright stars: 1 is right.
     star_width : float
         The same in the cores of bright stars.
+    noise_factor : float
+        How much larger than that of independent pixels the error of a flux is: a
+        reference's noise is correlated by its resampling and the kernel, and what
+        is left of faint stars is, too. See `gmadet_nb.imaging.detect`.
     """
 
     data: np.ndarray
@@ -66,6 +70,7 @@ class Difference:
     kernel_sum_scatter: float
     noise_width: float
     star_width: float
+    noise_factor: float = 1.0
 
     @property
     def usable(self):

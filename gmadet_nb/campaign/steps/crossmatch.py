@@ -69,7 +69,10 @@ def _injected_sources(run, exposure_id, workflow):
 def _true_snrs(run, exposure_id, psf, sources):
     if len(sources) == 0:
         return np.zeros(0), np.zeros(0, bool)
-    difference = read_difference(run.difference_path(exposure_id))
+    path = run.difference_path(exposure_id)
+    if not path.is_file():  # no difference could be made: all its sources are missed
+        return np.full(len(sources), np.nan), np.zeros(len(sources), bool)
+    difference = read_difference(path)
     pairs = [
         detect.true_snr(
             difference, psf, float(row["x"]), float(row["y"]), float(row["flux"])
@@ -79,11 +82,15 @@ def _true_snrs(run, exposure_id, psf, sources):
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], bool)
 
 
-def crossmatch_table(tables, candidates, exposures, *, label_unmatched_as_bogus):
+def crossmatch_table(
+    tables, candidates, exposures, subtractions, *, label_unmatched_as_bogus
+):
     """Stack the matches of all exposures and label what needs no person.
 
     Where nothing was injected (a new night, in the apply workflow) no candidate
-    is called bogus: there is nothing to train.
+    is called bogus: there is nothing to train. Nor is any without a reference,
+    since most are stars then. A subtraction that is not good teaches nothing: its
+    candidates get no label at all.
 
     Returns
     -------
@@ -91,12 +98,18 @@ def crossmatch_table(tables, candidates, exposures, *, label_unmatched_as_bogus)
     """
     stacked = vstack(tables, metadata_conflicts="silent")
     injected = np.any(np.asarray(stacked["source_id"]) != "")
-    return match.label_automatically(
+    subtracted = np.all(np.asarray(subtractions["method"]) != "none")
+    labeled = match.label_automatically(
         stacked,
         candidates,
         exposures,
-        unmatched_as_bogus=bool(label_unmatched_as_bogus and injected),
+        unmatched_as_bogus=bool(label_unmatched_as_bogus and injected and subtracted),
     )
+    poor = subtractions["exposure_id"][~np.asarray(subtractions["good"], bool)]
+    of_poor = np.isin(np.asarray(labeled["exposure_id"]), np.asarray(poor))
+    labeled["auto_label"][of_poor] = ""
+    labeled["auto_origin"][of_poor] = ""
+    return labeled
 
 
 def write_cutouts(run_dir, candidates, *, workflow, size):

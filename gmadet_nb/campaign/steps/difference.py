@@ -93,10 +93,17 @@ def detect_on_exposure(
         )
     except BadImageError as error:
         quality["reason"] = str(error)
+        # That of an earlier search must not pass for this one's.
+        run.difference_path(exposure_id).unlink(missing_ok=True)
         logger.info("%s not subtracted: %s", exposure_id, error)
         return quality, None
     quality["good"], quality["reason"] = subtraction_tools.judge(difference)
     snr = detect.significance(difference, psf)
+    # Without a reference the stars themselves fill the image: they are no noise.
+    if reference != "none":
+        factor = detect.measure_noise_factor(snr, difference)
+        difference = replace(difference, noise_factor=factor)
+        quality["noise_factor"], snr = factor, snr / factor
     x, y = detect.find_candidates(snr, detection_threshold=threshold, fwhm=psf.fwhm)
     candidates = detect.measure_candidates(
         difference, science, psf, x, y, reference_sources=_reference_sources(difference)
@@ -111,6 +118,7 @@ def _empty_subtraction(exposure_id, fwhm):
     row |= {"science_fwhm": fwhm, "reference_fwhm": np.nan, "n_stars": 0}
     row |= {"alignment_rms": np.nan, "alignment_method": "", "kernel_sum": np.nan}
     row |= {"kernel_sum_scatter": np.nan, "noise_width": np.nan, "star_width": np.nan}
+    row |= {"noise_factor": 1.0}
     return row | {"n_candidates": 0, "good": False, "reason": ""}
 
 
@@ -171,6 +179,11 @@ def make_reference(run, exposures, row, science, sources, reference, n_stack):
     """
     place = {"science": science, "science_sources": sources}
     if reference not in ("best", "stack"):
+        if Path(reference).resolve() == Path(row["path"]).resolve():
+            raise BadImageError(
+                "A reference must be another image than the exposure, and both are "
+                f"{Path(reference).name}: nothing would be left."
+            )
         image, noise, there, fwhm = _reference_file(reference, str(row["telescope"]))
         made = references.place_reference(image, noise, there, fwhm, **place)
         return replace(made, text=f"file {Path(reference).name}")

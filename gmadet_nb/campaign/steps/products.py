@@ -10,7 +10,10 @@ from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.imaging import psf as psf_tools
 from gmadet_nb.imaging.subtract import Difference
 
-_NUMBERS = ("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width")
+_NUMBERS = (
+    *("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width"),
+    "noise_factor",
+)
 
 
 def row_of(table, exposure_id):
