@@ -28,6 +28,7 @@ PARAMETERS = {
     ],
     "04_cutouts": [
         'workflow: str = "train"  # train or apply',
+        "cutout_size: int = 32  # [pixel] side of a cutout",
         "label_unmatched_as_bogus: bool = False  # as gmadet does with --false",
     ],
     "06_label": ["interactive: bool = True  # show the grid"],

@@ -43,6 +43,7 @@ def run(folder, capsys):
     [
         ("seeed: 2\n", "x.yaml: unknown parameter 'seeed'. The nearest known name"),
         ("seed: two\n", "x.yaml: seed must be int, got 'two' (str)."),
+        ("detection_threshold: 0\n", "x.yaml: detection_threshold must be > 0, got"),
         ("images_dir: nowhere\n", "x.yaml: images_dir must be a folder of FITS files"),
         ("seed: 1\nseed: 2\n", "is no valid YAML: found duplicate key"),
     ],

@@ -138,12 +138,63 @@ def test_labels_are_nobodys_product_and_suspects_make_no_circle():
         ("model=images", r"a folder with model\.json in it, and 'images' has none"),
         ("truth=nowhere.ecsv", "truth must be a table"),
         ("workflow=aply", "workflow must be one of train, apply.*mean 'apply'"),
+        ("n_sources=0", "--set: n_sources must be 1 or more, got 0"),
         ("workflow=apply", "model must name the model folder of an earlier run"),
     ],
 )
 def test_what_is_absent_is_refused_before_a_kernel_starts(chain, assignment, message):
     with pytest.raises(BadParameterError, match=message):
         chain.start(assignment)
+    assert not chain.run.exists()
+
+
+@pytest.mark.parametrize("workflow", ["train", "apply"])
+def test_a_model_of_cutouts_of_another_size_is_refused(chain, workflow):
+    (chain.folder / "model").mkdir()
+    card = chain.folder / "model/model.json"
+    choices = (f"workflow={workflow}", "model=model")
+    card.write_text("{}")
+    with pytest.raises(BadParameterError, match="must state the size"):
+        chain.start(*choices)
+    card.write_text('{"input": {"size": 48}}')
+    with pytest.raises(
+        BadParameterError, match=r"of 48 pixels, and cutout_size is 32.*to 48"
+    ):
+        chain.start(*choices)
+    assert not chain.run.exists()
+    campaign = chain.open(*choices, "cutout_size=48")
+    check_paths(campaign, campaign.stages)
+
+
+def test_the_run_of_another_campaign_is_overwritten_by_force_alone(chain):
+    chain.start(last="01")
+    before = (chain.run / "params.yaml").read_text()
+    (chain.folder / "other").mkdir()
+    (chain.folder / "other/a.fits").write_text("another image")
+    with pytest.raises(
+        BadParameterError,
+        match=r"holds a run of workflow 'train' on images_dir 'images', which "
+        r"workflow 'apply' on images_dir 'other' would overwrite.*run_dir, or --force",
+    ):
+        chain.start("workflow=apply", "images_dir=other", last="01")
+    for assignment in ("workflow=apply", "images_dir=other"):
+        with pytest.raises(BadParameterError, match="would overwrite"):
+            chain.start(assignment, last="01")
+        assert chain.reasons(assignment)
+    assert (chain.run / "params.yaml").read_text() == before
+    chain.start("images_dir=./images", last="01")  # the same folder
+    assert chain.start("images_dir=other", last="01", force=True) == ["01_images"]
+
+
+def test_a_run_folder_that_was_moved_is_opened_where_it_is(chain):
+    chain.start(last="02")
+    chain.run.rename(chain.folder / "moved")
+    campaign = open_campaign("moved", notebooks=chain.notebooks)
+    assert campaign.run.root.name == "moved"
+    assert {values["run_dir"] for values in campaign.parameters.values()} == {"moved"}
+    reasons = {each.name: each.reason for each in campaign_status(campaign)}
+    assert reasons["01_images"] == reasons["02_simulate"] == ""
+    run_campaign(campaign, last="03", echo=chain.lines.append)
     assert not chain.run.exists()
 
 

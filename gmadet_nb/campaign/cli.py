@@ -161,7 +161,11 @@ def _parser():
     run = add("run", _run, "run the notebooks that are out of date", params=True)
     run.add_argument("--from", dest="first", metavar="STAGE", help="first stage")
     run.add_argument("--to", dest="last", metavar="STAGE", help="last stage")
-    run.add_argument("--force", action="store_true", help="run what is up to date, too")
+    run.add_argument(
+        "--force",
+        action="store_true",
+        help="run what is up to date, too, and overwrite another campaign's run",
+    )
     run.add_argument(
         "--set",
         action="append",

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from gmadet_nb.campaign.limits import check_limits
 from gmadet_nb.campaign.parameters import (
     check_values,
     nearest,
@@ -74,7 +75,8 @@ def open_campaign(path, *, assignments=(), notebooks=None):
     Parameters
     ----------
     path : str or Path
-        The campaign file, or a run folder, whose ``params.yaml`` is then read.
+        The campaign file, or a run folder, whose ``params.yaml`` is then read;
+        that folder is the run folder, wherever it was when the file was written.
     assignments : list of str
         ``name=value`` texts that go before the file.
     notebooks : str or Path, optional
@@ -87,8 +89,9 @@ def open_campaign(path, *, assignments=(), notebooks=None):
     Raises
     ------
     BadParameterError
-        If a name, type or workflow is wrong.
+        If a name, a type or a value is wrong.
     """
+    moved = {"run_dir": _short(Path(path))} if Path(path).is_dir() else {}
     path = RunDir(path).params_path if Path(path).is_dir() else Path(path)
     folder = Path(notebooks) if notebooks else default_notebooks()
     schemas = {}
@@ -99,8 +102,10 @@ def open_campaign(path, *, assignments=(), notebooks=None):
                 "with --notebooks."
             )
         schemas[name] = read_schema(folder / f"{name}.ipynb")
-    values = check_values(read_campaign(path), schemas, source=str(path))
-    values |= check_values(parse_assignments(assignments), schemas, source="--set")
+    values = check_values(read_campaign(path), schemas, source=str(path)) | moved
+    assigned = check_values(parse_assignments(assignments), schemas, source="--set")
+    check_limits(assigned, source="--set")
+    values |= assigned
     parameters = {
         name: {key: values.get(key, item.default) for key, item in schema.items()}
         for name, schema in schemas.items()
@@ -108,12 +113,8 @@ def open_campaign(path, *, assignments=(), notebooks=None):
     everything = {}
     for given in parameters.values():
         everything |= given
+    check_limits(everything, source=str(path))
     workflow = everything["workflow"]
-    if workflow not in WORKFLOWS:
-        raise BadParameterError(
-            f"{path}: workflow must be one of {', '.join(WORKFLOWS)}, got "
-            f"{workflow!r}.{_did_you_mean(workflow, WORKFLOWS)}"
-        )
     return Campaign(
         source=_short(path),
         workflow=workflow,
@@ -149,13 +150,42 @@ def check_paths(campaign, stages):
         if "reference" in given:
             _check_reference(given["reference"], campaign.parameters)
         if "model" in given:
-            _check_model(given["model"], campaign.workflow)
+            size = campaign.parameters["04_cutouts"].get("cutout_size")
+            _check_model(given["model"], campaign.workflow, size)
         if given.get("truth") and not Path(given["truth"]).is_file():
             raise BadInputError(
                 f"truth must be a table, and {given['truth']!r} is no file."
             )
     except BadInputError as error:
         raise BadParameterError(f"{campaign.source}: {error}") from error
+
+
+def check_same_run(campaign):
+    """Check that the run folder is empty or holds a run of the same campaign.
+
+    Raises
+    ------
+    BadParameterError
+        If it was run by another workflow or on another folder of images.
+    """
+    if not campaign.run.params_path.is_file():
+        return
+    there = read_campaign(campaign.run.params_path)
+    here = {name: value for name, (_, value) in campaign.values().items()}
+    differ = there.get("workflow", here["workflow"]) != here["workflow"] or (
+        Path(there.get("images_dir", here["images_dir"])).resolve()
+        != Path(here["images_dir"]).resolve()
+    )
+    if differ:
+        was, now = (
+            f"workflow {some.get('workflow')!r} on images_dir "
+            f"{some.get('images_dir')!r}"
+            for some in (there, here)
+        )
+        raise BadParameterError(
+            f"{campaign.source}: {campaign.run.root} holds a run of {was}, which "
+            f"{now} would overwrite. Set another run_dir, or --force to overwrite it."
+        )
 
 
 def write_resolved(campaign):
@@ -181,19 +211,35 @@ def _check_reference(value, parameters):
         )
 
 
-def _check_model(value, workflow):
-    """Refuse a model folder without a model in it."""
+def _check_model(value, workflow, cutout_size):
+    """Refuse a folder without a model, or with one of cutouts of another size."""
     if not value and workflow == "apply":
         raise BadInputError(
             "model must name the model folder of an earlier run (such as "
             "runs/demo/model) in the apply workflow, and is not set."
         )
-    if value and not Path(value).is_dir():
+    if not value:
+        return
+    if not Path(value).is_dir():
         raise BadInputError(f"model must be a folder, and {value!r} is none.")
-    if value and not (Path(value) / "model.json").is_file():
+    card = Path(value) / "model.json"
+    if not card.is_file():
         raise BadInputError(
             f"model must be a folder with model.json in it, and {value!r} has none. "
             "Run the train workflow first."
+        )
+    try:
+        size = json.loads(card.read_text(encoding="utf-8"))["input"]["size"]
+    except (ValueError, KeyError, TypeError):
+        raise BadInputError(
+            f"'{card}' must state the size of the model's cutouts and does not. Run "
+            "08_train again."
+        ) from None
+    if cutout_size is not None and size != cutout_size:
+        raise BadInputError(
+            f"cutout_size must be that of the model: {value!r} was trained on cutouts "
+            f"of {size} pixels, and cutout_size is {cutout_size}. Set cutout_size to "
+            f"{size}, or take another model."
         )
 
 

@@ -16,7 +16,7 @@ from gmadet_nb.campaign.manifest import (
     versions,
     why_to_run,
 )
-from gmadet_nb.campaign.plan import check_paths, write_resolved
+from gmadet_nb.campaign.plan import check_paths, check_same_run, write_resolved
 from gmadet_nb.campaign.source_code import SourceCode
 from gmadet_nb.campaign.stages import producers, select_stages
 from gmadet_nb.errors import BadInputError, StageError
@@ -52,7 +52,7 @@ def run_campaign(campaign, *, first=None, last=None, force=False, echo=print):
     first, last : str, optional
         Stages to begin and end with.
     force : bool
-        Also run what is up to date.
+        Also run what is up to date, and in a folder that holds another run.
     echo : callable
         Takes each line meant for the terminal.
 
@@ -64,7 +64,8 @@ def run_campaign(campaign, *, first=None, last=None, force=False, echo=print):
     Raises
     ------
     BadParameterError
-        If something outside the run folder that a parameter names is absent.
+        If something outside the run folder that a parameter names is absent, or
+        the folder holds a run of another workflow or of other images.
     BadInputError
         If an earlier stage has not finished, or another runner holds the folder.
     StageError
@@ -72,6 +73,8 @@ def run_campaign(campaign, *, first=None, last=None, force=False, echo=print):
     """
     stages = select_stages(campaign.stages, first=first, last=last)
     check_paths(campaign, stages)
+    if not force:
+        check_same_run(campaign)
     campaign.run.root.mkdir(parents=True, exist_ok=True)
     with _sole_runner(campaign.run) as lock_fd, _stop_on_sigterm():
         write_resolved(campaign)
