@@ -103,6 +103,12 @@ def test_only_exposure_in_its_filter_has_no_reference():
         rank_exposures(make_exposures(), without="d")
 
 
+def test_no_type_of_numpy_is_in_a_message():
+    exposures = make_exposures()
+    with pytest.raises(BadImageError, match=r"^A reference for 'd' must"):
+        rank_exposures(exposures, without=exposures["exposure_id"][3])
+
+
 @pytest.mark.parametrize("n", [2, 4, 8])
 def test_variance_of_a_stack_falls_with_its_number(make_reference, stars, truth, n):
     stack = stack_references([make_reference() for _ in range(n)], stars)

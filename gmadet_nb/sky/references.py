@@ -92,7 +92,7 @@ def rank_exposures(exposures, *, without):
     ]
     if len(others) == 0:
         raise BadImageError(
-            f"A reference for {without!r} must be made of other good exposures in "
+            f"A reference for {str(without)!r} must be made of other good exposures in "
             f"filter {str(science['filter'])!r}, and there is none. "
             "Set 'reference' to a file."
         )
