@@ -228,6 +228,18 @@ def test_prose_promises_nothing(cells):
     assert found == []
 
 
+def test_a_model_is_checked_before_its_card_makes_it_usable():
+    cells = json.loads((FOLDER / "08_train.ipynb").read_text())["cells"]
+    code = "\n".join(source(cell) for cell in code_cells(cells))
+    assert 0 < code.index("check_better_than_chance(") < code.index("finish_card(")
+
+
+def test_the_check_of_a_model_says_what_its_interval_leaves_out():
+    cells = json.loads((FOLDER / "10_check_inference.ipynb").read_text())["cells"]
+    prose = " ".join(source(cell) for cell in cells)
+    assert "exposures differ among each other by more than it says" in prose
+
+
 def test_each_room_imports_from_itself_and_the_rooms_above_alone():
     command = "from importlinter.cli import lint_imports_command as run; run()"
     done = subprocess.run(

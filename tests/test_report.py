@@ -180,7 +180,9 @@ def test_a_rate_comes_with_its_interval(campaign):
     # 3 of 3 and 5 of 5: the low bin does not count.
     assert re.search(r"of S/N above 10 +100\.0 % .*8 of 8", text)
     assert re.search(r"FPR on the test part +unknown +\(none to count\)", text)
-    assert "new places" in page(campaign)
+    text = page(campaign)
+    assert "new places" in text
+    assert "exposures differ among each other by more than they say" in text
 
 
 def test_without_a_new_place_the_headline_is_unknown_and_all_places_are_shown(campaign):

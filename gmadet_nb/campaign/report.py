@@ -167,7 +167,9 @@ def _classifier(run):
     head = ["part", "candidates at", "TPR", "FPR", "area under the ROC"]
     note = (
         "<p>A new place is one on the sky and on the detector where no candidate of "
-        "the training part stood; those figures count.</p>"
+        "the training part stood; those figures count. The intervals are binomial, "
+        "over candidates: exposures differ among each other by more than they say, "
+        "and where the test part is one exposure nothing shows by how much.</p>"
     )
     return note + html_table(rows, head=head) if rows else ""
 
