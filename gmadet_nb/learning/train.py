@@ -143,7 +143,8 @@ def train_network(split, store, training):
 
     Adam with a learning rate that falls along a half cosine, binary
     cross-entropy, classes weighted to count the same, quarter turns and
-    mirrors. The weights of the epoch with the lowest validation loss are kept.
+    mirrors. The weights of the epoch with the lowest validation loss are kept, of
+    those in the second half of the wanted epochs.
 
     Parameters
     ----------
@@ -187,11 +188,15 @@ def train_network(split, store, training):
         weighted_metrics=[keras.metrics.AUC(name="auc")],
     )
     monitor = "loss" if judge is None else "val_loss"
+    # A few hundred candidates make a noisy loss: a lucky early epoch would win over
+    # the settled ones, whose learning rate has fallen.
+    settled = training.epochs // 2
     stopping = keras.callbacks.EarlyStopping(
         monitor=monitor,
         mode="min",
         patience=training.patience,
         restore_best_weights=True,
+        start_from_epoch=settled,
     )
     fitted = core.fit(
         batches,
@@ -204,11 +209,11 @@ def train_network(split, store, training):
         ],
         verbose=0,
     )
-    return model, _history_table(fitted.history, monitor)
+    return model, _history_table(fitted.history, monitor, settled)
 
 
-def _history_table(history, monitor):
-    """Return the history as a table with its best epoch marked."""
+def _history_table(history, monitor, settled):
+    """Return the history as a table with its best epoch, of the later ones, marked."""
     n = len(history["loss"])
     table = Table({"epoch": np.arange(1, n + 1)})
     for name in ("loss", "auc", "val_loss", "val_auc"):
@@ -218,5 +223,5 @@ def _history_table(history, monitor):
             "The loss must stay finite in training and did not. Use more candidates "
             "or another network."
         )
-    table["best"] = np.arange(n) == int(np.argmin(table[monitor]))
+    table["best"] = np.arange(n) == settled + int(np.argmin(table[monitor][settled:]))
     return table
