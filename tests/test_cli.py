@@ -19,7 +19,7 @@ def folder(tmp_path, monkeypatch):
 def no_report(monkeypatch):
     """Write an empty report: the fake tables have no columns."""
 
-    def write_report(campaign):
+    def write_report(campaign, *, stale):
         campaign.run.report_path.write_text("")
         return campaign.run.report_path
 
@@ -162,3 +162,15 @@ def test_without_a_name_every_run_in_runs_is_reported_on(run):
     assert code == 0
     heads = [line for line in lines if not line.startswith(" ")]
     assert [head.split(" in ")[-1] for head in heads] == ["runs/one", "runs/two"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_run_of_some_stages_says_what_is_out_of_date_behind_them(run):
+    _, lines, _ = run("run", "x.yaml")
+    assert not any("Out of date" in line for line in lines)
+    changed = ("--set", "n_sources=7", "--set", "cutout_size=40")
+    _, lines, _ = run("run", "x.yaml", *changed, "--to", "02_simulate")
+    said = [line for line in lines if line.startswith("Out of date now")]
+    assert len(said) == 1
+    assert "04_cutouts" in said[0]
+    assert "02_simulate" not in said[0]

@@ -178,7 +178,7 @@ def test_a_rate_comes_with_its_interval(campaign):
     )
     assert re.search(wanted, text)
     # 3 of 3 and 5 of 5: the low bin does not count.
-    assert re.search(r"of S/N above 10 +100\.0 % .*8 of 8", text)
+    assert re.search(r"TPR, S/N above 10 +100\.0 % .*8 of 8", text)
     assert re.search(r"FPR on the test part +unknown +\(none to count\)", text)
     text = page(campaign)
     assert "new places" in text

@@ -60,9 +60,23 @@ def _run_and_report(campaign, **choices):
 
     _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
     ran = run_campaign(campaign, echo=_say, **choices)
+    stale = _stale(campaign)
     if ran or not campaign.run.report_path.is_file():
-        write_report(campaign)
+        write_report(campaign, stale=stale)
+    if stale:
+        _say(f"Out of date now, and shown as it was: {', '.join(stale)}.")
     return ran
+
+
+def _stale(campaign):
+    """Return the stages that have run and would run again: theirs are older figures."""
+    from gmadet_nb.campaign.runner import campaign_status
+
+    return [
+        status.name
+        for status in campaign_status(campaign)
+        if status.reason and status.seconds is not None
+    ]
 
 
 def _status(arguments):
@@ -104,7 +118,8 @@ def _report(arguments):
             raise BadParameterError(
                 f"{path} is no run folder: it has no {run.params_path.name}."
             )
-        _say(f"Report: {write_report(open_campaign(run.root))}")
+        campaign = open_campaign(run.root)
+        _say(f"Report: {write_report(campaign, stale=_stale(campaign))}")
 
 
 def _new(arguments):

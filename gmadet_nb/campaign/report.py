@@ -26,12 +26,14 @@ from gmadet_nb.progress import format_seconds
 N_RANKED = 20
 
 
-def write_report(campaign):
+def write_report(campaign, *, stale=()):
     """Write ``report.html``, one page that needs no other file and no network.
 
     Parameters
     ----------
     campaign : gmadet_nb.campaign.plan.Campaign
+    stale : list of str
+        Stages whose figures are older than what they were made from: the page says so.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def write_report(campaign):
     page = files("gmadet_nb.campaign").joinpath("report.html").read_text("utf-8")
     parts = {
         "TITLE": escape(f"{run.root.resolve().name}: {campaign.workflow}"),
-        "LEAD": escape(_lead(campaign)),
+        "LEAD": escape(_lead(campaign, stale)),
         "LINKS": links,
         "STYLE": files("gmadet_nb.campaign").joinpath("report.css").read_text("utf-8"),
         "BODY": body,
@@ -81,13 +83,15 @@ def _filled(page, parts):
     )
 
 
-def _lead(campaign):
+def _lead(campaign, stale):
     entries = Manifest(campaign.run).entries
     finished = max((entry["finished"] for entry in entries.values()), default="never")
+    # After a run of some stages the others' figures belong to what was before.
+    older = f" · OUT OF DATE: {', '.join(stale)}" if stale else ""
     return (
         f"{campaign.source} · {len(entries)} of {len(campaign.stages)} stages "
         f"finished, the last {finished.replace('T', ' ').replace('+00:00', ' UTC')} · "
-        f"{total_time(campaign)} in all · gmadet_nb {__version__}"
+        f"{total_time(campaign)} in all · gmadet_nb {__version__}{older}"
     )
 
 
@@ -103,7 +107,8 @@ def _tiles(run):
 def _ranked(run, workflow):
     if workflow != "apply" or not run.has_table("ranked"):
         return ""
-    table = run.read_table("ranked")[:N_RANKED]
+    whole = run.read_table("ranked")
+    table = whole[:N_RANKED]
     names = ["rank", "score", "kept", "candidate_id", "ra", "dec", "x", "y", "snr"]
     names = [name for name in [*names, "mag", "fwhm"] if name in table.colnames]
     pictures = {}
@@ -116,7 +121,10 @@ def _ranked(run, workflow):
         f'<img class="cutout" alt="" src="{pictures[key]}">' if key in pictures else ""
         for key in np.asarray(table["candidate_id"]).astype(str)
     ]
-    return html_table(table[names], extra={"science | reference | difference": cutouts})
+    said = f"<p>The first {len(table)} of {len(whole)}; all are in ranked.ecsv.</p>"
+    return said + html_table(
+        table[names], extra={"science | reference | difference": cutouts}
+    )
 
 
 def _exposures(run):
@@ -131,9 +139,9 @@ def _exposures(run):
 def _subtractions(run):
     if not run.has_table("subtractions"):
         return ""
-    names = ["exposure_id", "good", "science_fwhm", "reference_fwhm", "alignment_rms"]
-    names += ["kernel_sum", "noise_width", "star_width", "n_candidates", "method"]
-    names += ["reference", "reason"]
+    names = ["exposure_id", "good", "reason", "science_fwhm", "reference_fwhm"]
+    names += ["alignment_rms", "kernel_sum", "noise_width", "noise_factor"]
+    names += ["star_width", "n_candidates", "method", "reference"]
     table = run.read_table("subtractions")
     return html_table(table[[name for name in names if name in table.colnames]])
 

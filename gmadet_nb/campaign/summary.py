@@ -194,7 +194,7 @@ def _rates(part, wanted, *, where=""):
     of_bright = rate(*(sum(each["tpr"][name] for each in bright) for name in "kn"))
     rates = {
         f"TPR at {wanted}": part["tpr"],
-        f"  of S/N above {_BRIGHT_SNR}": of_bright,
+        f"TPR, S/N above {_BRIGHT_SNR}": of_bright,
         "FPR on the test part": part["fpr"],
     }
     figures = []

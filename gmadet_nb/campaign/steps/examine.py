@@ -185,7 +185,8 @@ def _measure(image, row, run, psf_degree, settings):
     if len(stars) < settings["min_stars"]:
         raise BadImageError(
             f"It must show at least {settings['min_stars']} stars fit for a PSF "
-            f"('min_stars'), got {len(stars)} of {len(sources)} sources."
+            f"('min_stars'), got {len(stars)} among {len(sources)} sources. A lower "
+            "min_stars takes it, with a PSF that is constant over the field."
         )
     wanted = settings["psf_degree"]
     degree = int(psf_degree if wanted == "auto" else wanted)
