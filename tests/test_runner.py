@@ -201,6 +201,8 @@ def test_a_run_folder_that_was_moved_is_opened_where_it_is(chain):
 def test_paths_of_stages_left_out_are_not_asked_for(chain):
     campaign = chain.open("workflow=apply")
     check_paths(campaign, select_stages(campaign.stages, last="04"))
+    with pytest.raises(BadParameterError, match="model must name the model folder"):
+        check_paths(campaign, campaign.stages)
 
 
 # A run, and what makes a stage run again

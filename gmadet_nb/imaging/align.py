@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS
-from gmadet_nb.imaging.psf import polynomial_terms
+from gmadet_nb.imaging.psf import polynomial_terms, shared_terms
 
 _BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
 _MIN_MATCHES = 5
@@ -161,7 +161,8 @@ def _refine(guess, here, there, shape, method):
         order = 0 if len(i) < 8 else 1 if len(i) < 40 else 2
         terms = polynomial_terms(*here[i].T, shape, order)
         step, kept = _fit_clipped(terms, left)
-        coefficients = coefficients + _embed(step, order, degree)
+        coefficients = coefficients.copy()
+        coefficients[:, shared_terms(order, degree)] += step
     final = there[j] - (coefficients @ polynomial_terms(*here.T, shape, degree)).T[i]
     rms = float(np.sqrt(np.mean(final[kept] ** 2))) / max(scale, 1e-9)
     return Alignment(
@@ -205,15 +206,6 @@ def _fit_clipped(terms, left):
         size = np.hypot(*(left - (step @ terms).T).T)
         kept = size <= 3 * max(np.median(size), 0.02)
     return step, kept
-
-
-def _embed(step, order, degree):
-    """Write the coefficients of a lower degree among those of a higher one."""
-    terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    whole = np.zeros((2, len(terms)))
-    low = [(i, j) for i in range(order + 1) for j in range(order + 1 - i)]
-    whole[:, [terms.index(term) for term in low]] = step
-    return whole
 
 
 def resample(data, mask, alignment):

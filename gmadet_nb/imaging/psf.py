@@ -155,9 +155,18 @@ def polynomial_terms(x, y, shape, degree):
     """
     u = 2 * np.asarray(x, dtype=float) / max(shape[1] - 1, 1) - 1
     v = 2 * np.asarray(y, dtype=float) / max(shape[0] - 1, 1) - 1
-    return np.array(
-        [u**i * v**j for i in range(degree + 1) for j in range(degree + 1 - i)]
-    )
+    return np.array([u**i * v**j for i, j in _powers(degree)])
+
+
+def shared_terms(low, high):
+    """Return where the terms of a lower degree stand among those of a higher one."""
+    terms = _powers(high)
+    return [terms.index(power) for power in _powers(low)]
+
+
+def _powers(degree):
+    """Return the powers of x and y of each term, in the order of all coefficients."""
+    return [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
 
 
 def write_psf(path, psf, sources=None):

@@ -12,7 +12,7 @@ from astropy.stats import mad_std
 from scipy.ndimage import map_coordinates, spline_filter
 
 from gmadet_nb.errors import BadImageError
-from gmadet_nb.imaging.psf import PSF, polynomial_terms
+from gmadet_nb.imaging.psf import PSF, polynomial_terms, shared_terms
 
 N_ITERATIONS = 5
 # Stars needed for each free number of a polynomial: fewer give wild corners.
@@ -197,7 +197,7 @@ class _StarFit:
         weights = np.where(np.isfinite(left), self._weights()[:, None], 0)
         step = _fit_each_pixel(terms, np.nan_to_num(left), weights)
         old = np.zeros((len(terms), *self.grid_x.shape))
-        old[_shared_terms(self.degree, degree)] = self.coefficients
+        old[shared_terms(self.degree, degree)] = self.coefficients
         self.coefficients = _close(old + step.reshape(old.shape), self.oversampling)
         self.degree = degree
 
@@ -229,16 +229,6 @@ def _clip_outliers(left):
     clipped = np.where(np.abs(left - middle) > 3 * spread, np.nan, left)
     # One or two stars can tell no outlier.
     return clipped if len(left) > 4 else left
-
-
-def _shared_terms(old_degree, degree):
-    """Return where the terms of the lower degree stand among those of the higher."""
-    terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
-    return [
-        terms.index((i, j))
-        for i in range(old_degree + 1)
-        for j in range(old_degree + 1 - i)
-    ]
 
 
 def _fit_each_pixel(terms, values, weights):

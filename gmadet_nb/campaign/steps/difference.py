@@ -128,7 +128,7 @@ def _make_difference(
     """Make one difference and note in ``quality`` how it was made."""
     # Noise and stars come from the exposure as it was taken: injected sources are
     # neither sky nor at home in the reference.
-    original = open_exposure(row)
+    original = open_exposure(row) if science.header.get("SIMULATD") else science
     variance = phot.measure_noise(original).variance(science.data)
     if reference == "none":
         quality["method"] = "none"
