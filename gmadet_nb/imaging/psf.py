@@ -40,6 +40,9 @@ class PSF:
         (x low, x high, y low, y high) around these stars [pixel]; outside it the PSF is
         that of the nearest place within, since a polynomial goes wild beyond its data.
         None trusts it over the whole exposure.
+    signed : bool
+        True for the PSF of a filtered image, whose wings may well be negative; those
+        of light itself are clipped at 0.
     """
 
     coefficients: np.ndarray
@@ -48,6 +51,7 @@ class PSF:
     shape: tuple[int, int]
     n_stars: int
     field: tuple[float, float, float, float] | None = None
+    signed: bool = False
 
     @property
     def radius(self):
@@ -78,8 +82,11 @@ class PSF:
         columns = middle + (offsets + round(float(x)) - x) * self.oversampling
         grid = np.meshgrid(rows, columns, indexing="ij")
         pixels = map_coordinates(stamp, grid, order=3, prefilter=False, mode="nearest")
+        return self._normalize(pixels)
+
+    def _normalize(self, pixels):
         # Wings fitted to noise and neighbours dip below 0, where no light can be.
-        pixels = np.clip(pixels, 0, None)
+        pixels = pixels if self.signed else np.clip(pixels, 0, None)
         return pixels / pixels.sum()
 
     def _terms(self, x, y):
@@ -94,8 +101,7 @@ class PSF:
         pixels = stamp[
             _phase(self) :: self.oversampling, _phase(self) :: self.oversampling
         ]
-        pixels = np.clip(pixels, 0, None)
-        return pixels / pixels.sum()
+        return self._normalize(pixels)
 
     def fwhm_at(self, x, y):
         """Return the full width at half maximum at (x, y) [pixel].
