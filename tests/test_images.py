@@ -37,6 +37,8 @@ def make_row(path, **values):
     row = {
         "exposure_id": "a",
         "path": str(path),
+        "extension": "auto",
+        "prepared": "",
         "filter": "r",
         "gain": 2.0,
         "read_noise": 5.0,
@@ -161,6 +163,35 @@ def test_wcs_of_the_primary_header_serves_an_extension_without(tmp_path, counts)
     write_extension(path, dict(sip_wcs().to_header(relax=True)), {}, counts)
 
     assert header_wcs(read_header(path)).wcs.crval == pytest.approx([150, 20])
+
+
+@pytest.fixture
+def mosaic(tmp_path, counts):
+    """Return a file with three images, the second one named SCI, the third ERR."""
+    hdus = [fits.PrimaryHDU(counts), fits.ImageHDU(counts // 2, name="SCI")]
+    hdus.append(fits.ImageHDU(counts // 3, name="ERR"))
+    fits.HDUList(hdus).writeto(tmp_path / "mosaic.fits")
+    return tmp_path / "mosaic.fits"
+
+
+@pytest.mark.parametrize(
+    ("extension", "divisor"), [("auto", 1), ("0", 1), ("1", 2), ("sci", 2), ("2", 3)]
+)
+def test_extension_chooses_the_image(mosaic, counts, extension, divisor):
+    data, _ = read_pixels(mosaic, extension)
+    np.testing.assert_array_equal(data, counts // divisor)
+
+
+def test_extension_that_is_not_there_is_refused_with_those_that_are(mosaic):
+    with pytest.raises(
+        BadImageError, match=r"extension 'VAR'.*0 PRIMARY, 1 SCI, 2 ERR"
+    ):
+        read_header(mosaic, "VAR")
+
+
+def test_exposure_is_read_from_the_extension_of_its_row(mosaic, counts):
+    image = open_exposure(make_row(mosaic, extension="ERR", saturation=np.inf))
+    np.testing.assert_array_equal(image.data, counts // 3)
 
 
 def test_cube_of_one_plane_is_an_image(tmp_path, counts):
@@ -294,7 +325,8 @@ def test_written_image_comes_back_with_its_wcs_and_injected_pixels(
     image.mask[12:15, 20:22] = MASK_BITS["injected"]
     write_image(tmp_path / "a.fits", image)
 
-    back = open_exposure(make_row(tmp_path / "a.fits", saturation=108.0))
+    row = make_row("elsewhere.fits", saturation=108.0)
+    back = open_exposure(row, tmp_path / "a.fits")
 
     np.testing.assert_array_equal(back.data, image.data)
     injected = (back.mask & MASK_BITS["injected"]) > 0

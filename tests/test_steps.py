@@ -19,6 +19,10 @@ SETTINGS = {
     "saturation": "auto",
     "zero_point": 25.5,
     "psf_degree": 0,
+    "extension": "auto",
+    "clean_cosmic_rays": False,
+    "subtract_background": False,
+    "background_box": 64,
     "max_elongation": 1.6,
     "min_stars": 5,
 }

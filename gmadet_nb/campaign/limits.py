@@ -38,6 +38,7 @@ LIMITS = {
     "psf_degree": _DEGREE,
     "max_elongation": ("> 1", lambda value: value > 1),
     "min_stars": _ONE_OR_MORE,
+    "background_box": ("8 or more", lambda value: value >= 8),
     "n_sources": _ONE_OR_MORE,
     "near_galaxy_fraction": ("in [0, 1]", lambda value: 0 <= value <= 1),
     "min_separation": _ABOVE_0,

@@ -18,9 +18,11 @@ from scipy.ndimage import binary_dilation
 from gmadet_nb.errors import BadImageError, BadInputError
 from gmadet_nb.files.rundir import atomic_path
 
-MASK_BITS = {"bad": 1, "saturated": 2, "edge": 4, "injected": 8}
+MASK_BITS = {"bad": 1, "saturated": 2, "edge": 4, "injected": 8, "cosmic_ray": 16}
 # Pixels with one of these hold no measurement that physics may use.
-UNUSABLE = MASK_BITS["bad"] | MASK_BITS["saturated"] | MASK_BITS["edge"]
+UNUSABLE = sum(bit for name, bit in MASK_BITS.items() if name != "injected")
+# What a file written here says of its pixels beyond what they show.
+_CARRIED = MASK_BITS["injected"] | MASK_BITS["cosmic_ray"]
 _SUFFIXES = re.compile(r"\.(fits|fit|fts)(\.fz|\.gz)?$", re.IGNORECASE)
 # Keywords that describe how the input file stored its pixels, not the exposure.
 _STORAGE = ("BZERO", "BSCALE", "BLANK", "CHECKSUM", "DATASUM", "XTENSION", "EXTNAME")
@@ -154,34 +156,39 @@ def _safe(stem):
     return re.sub(r"[^A-Za-z0-9._+-]", "_", stem).lstrip(".") or "image"
 
 
-def read_header(path):
+def read_header(path, extension="auto"):
     """Read the header of a FITS file's image, without its pixels.
 
     Parameters
     ----------
     path : str or Path
+    extension : str
+        See `read_pixels`.
 
     Returns
     -------
     header : astropy.io.fits.Header
-        Of the first extension that holds two axes, with the cards of the primary
-        header that it lacks: cameras write gain and date only there.
+        Of the image's extension, with the cards of the primary header that it lacks:
+        cameras write gain and date only there.
 
     Raises
     ------
     BadImageError
         If the file is no FITS file, or holds no image.
     """
-    with _open_image(path) as (_, header):
+    with _open_image(path, extension) as (_, header):
         return header
 
 
-def read_pixels(path):
-    """Read the image of a FITS file: the first extension that holds two axes.
+def read_pixels(path, extension="auto"):
+    """Read the image of a FITS file.
 
     Parameters
     ----------
     path : str or Path
+    extension : str
+        Number (0 is the primary) or name of the FITS extension that holds the image;
+        ``auto`` takes the first that holds two axes.
 
     Returns
     -------
@@ -195,22 +202,21 @@ def read_pixels(path):
     BadImageError
         If the file is no FITS file, is cut short, or holds no image.
     """
-    with _open_image(path) as (hdu, header):
+    with _open_image(path, extension) as (hdu, header):
         return _as_image(hdu.data, path), header
 
 
 @contextmanager
-def _open_image(path):
-    """Give the first extension with two axes, and its header with the primary's."""
+def _open_image(path, extension):
+    """Give the extension with the image, and its header with the primary's."""
     try:
         # A malformed card of an observatory must not cost the exposure.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False) as hdus:
-                for hdu in hdus:
-                    if getattr(hdu, "is_image", False) and hdu.header["NAXIS"] >= 2:
-                        yield hdu, _merge_headers(hdu.header, hdus[0].header)
-                        return
+                hdu = _find_extension(hdus, extension, path)
+                yield hdu, _merge_headers(hdu.header, hdus[0].header)
+                return
     except BadImageError:
         raise
     except _READ_ERRORS as error:
@@ -220,7 +226,29 @@ def _open_image(path):
             f"{Path(path).name} must be a whole FITS file, and reading it failed: "
             f"{text}"
         ) from error
-    raise BadImageError(f"{Path(path).name} must hold an image, and none has two axes.")
+
+
+def _find_extension(hdus, extension, path):
+    images = [
+        hdu
+        for hdu in hdus
+        if getattr(hdu, "is_image", False) and hdu.header["NAXIS"] >= 2
+    ]
+    if not images:
+        raise BadImageError(
+            f"{Path(path).name} must hold an image, and none has two axes."
+        )
+    if extension == "auto":
+        return images[0]
+    for number, hdu in enumerate(hdus):
+        if str(extension).upper() in (str(number), hdu.name.upper()) and hdu in images:
+            return hdu
+    known = [f"{hdus.index(hdu)} {hdu.name}".strip() for hdu in images]
+    raise BadImageError(
+        f"{Path(path).name} must hold an image in the extension {extension!r} that "
+        f"'extension' names, and its images are: {', '.join(known)}. 'auto' takes the "
+        "first."
+    )
 
 
 def _merge_headers(header, primary):
@@ -310,13 +338,14 @@ def open_exposure(row, path=None):
     BadImageError
         If the file cannot be read.
     """
-    path = Path(path or row["path"])
-    data, header = read_pixels(path)
+    made_here = path or row["prepared"]
+    path = Path(made_here or row["path"])
+    data, header = read_pixels(path, "auto" if made_here else str(row["extension"]))
     mask = make_mask(data, row["saturation"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if header.get("SIMULATD"):
-            mask |= fits.getdata(path, "MASK") & np.uint8(MASK_BITS["injected"])
+    if made_here:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mask |= fits.getdata(path, "MASK") & np.uint8(_CARRIED)
     return Image(
         data=data,
         mask=mask,

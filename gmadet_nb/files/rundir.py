@@ -124,6 +124,10 @@ class RunDir:
         """Return the path of an exposure's PSF."""
         return self._fits("psf", exposure_id)
 
+    def prepared_path(self, exposure_id):
+        """Return the path of an exposure without cosmic rays or background."""
+        return self._fits("prepared", exposure_id)
+
     def simulated_path(self, exposure_id):
         """Return the path of an exposure with injected sources."""
         return self._fits("simulated", exposure_id)

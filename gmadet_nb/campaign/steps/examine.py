@@ -15,10 +15,12 @@ from gmadet_nb.files.images import (
     header_wcs,
     make_mask,
     read_pixels,
+    write_image,
 )
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.files.telescopes import header_values, load_telescope
 from gmadet_nb.imaging import photometry as phot
+from gmadet_nb.imaging import prepare
 from gmadet_nb.imaging.psf import write_psf
 from gmadet_nb.imaging.psf_fit import fit_psf
 from gmadet_nb.imaging.stars import choose_stars, mark_stars
@@ -73,7 +75,9 @@ def examine_exposure(exposure, *, run_dir, telescope, settings):
     settings : dict
         ``gain`` [electron/adu], ``read_noise`` [electron], ``saturation`` [adu],
         ``zero_point`` [mag], ``psf_degree``, each a number or ``auto``;
-        ``max_elongation``; ``min_stars``.
+        ``max_elongation``; ``min_stars``; ``extension``, the image's in its file;
+        ``clean_cosmic_rays`` and ``subtract_background``, each true or false;
+        ``background_box`` [pixel].
 
     Returns
     -------
@@ -84,6 +88,7 @@ def examine_exposure(exposure, *, run_dir, telescope, settings):
     row = _empty_row(exposure_id, path, telescope)
     try:
         image, values = _open_new(row, load_telescope(telescope), settings)
+        image = _prepare(image, row, RunDir(run_dir), settings)
         _measure(image, row, RunDir(run_dir), values["psf_degree"], settings)
         row["used"] = True
     except BadImageError as error:
@@ -94,6 +99,7 @@ def examine_exposure(exposure, *, run_dir, telescope, settings):
 
 def _empty_row(exposure_id, path, telescope):
     row = {"exposure_id": exposure_id, "path": path, "telescope": telescope}
+    row |= {"extension": "auto", "prepared": "", "n_cosmic_ray_pixels": 0}
     row |= {"filter": "", "mjd": np.nan, "exptime": np.nan, "gain": np.nan}
     row |= {"gain_source": "", "read_noise": 0.0, "saturation": np.inf}
     row |= {"zero_point": np.nan, "zero_point_source": "", "pixel_scale": np.nan}
@@ -106,7 +112,8 @@ def _empty_row(exposure_id, path, telescope):
 
 def _open_new(row, telescope, settings):
     """Read an exposure and fill its row with what the header says."""
-    data, header = read_pixels(row["path"])
+    row["extension"] = str(settings["extension"])
+    data, header = read_pixels(row["path"], row["extension"])
     values = header_values(header, telescope)
     for name in ("gain", "read_noise", "saturation"):
         if settings[name] != "auto":
@@ -148,6 +155,21 @@ def _open_new(row, telescope, settings):
     return image, values
 
 
+def _prepare(image, row, run, settings):
+    """Do to an exposure what was asked for, and write it so for the later steps."""
+    if not (settings["clean_cosmic_rays"] or settings["subtract_background"]):
+        return image
+    if settings["clean_cosmic_rays"]:
+        image, row["n_cosmic_ray_pixels"] = prepare.clean_cosmic_rays(image)
+    if settings["subtract_background"]:
+        image = prepare.subtract_background(image, box=settings["background_box"])
+        row["saturation"] = image.saturation
+    path = run.prepared_path(row["exposure_id"])
+    write_image(path, image)
+    row["prepared"] = str(path)
+    return image
+
+
 def _or_nan(value):
     return np.nan if value is None else value
 
@@ -164,7 +186,7 @@ def _zero_point(header, settings):
 
 def _measure(image, row, run, psf_degree, settings):
     """Fill a row with background, noise, stars and PSF; write the PSF."""
-    background, rms = phot.fit_background(image)
+    background, rms = phot.fit_background(image, box=settings["background_box"])
     noise = phot.measure_noise(image)
     row["background"] = float(np.median(background))
     row["background_rms"] = rms
