@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REALDATA ?= ../shared/realdata
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lab lint real lock clean
+.PHONY: demo test lab lint real bench lock clean
 
 demo: $(STAMP)
 	$(BIN)/gmadet-nb demo
@@ -24,6 +24,10 @@ lint: $(STAMP)
 
 real: $(STAMP)
 	REALDATA=$(REALDATA) $(BIN)/python -m benchmarks.real
+
+# Beside the tools of the field where they are installed; SECTION picks one table.
+bench: $(STAMP)
+	REALDATA=$(REALDATA) $(BIN)/python -m benchmarks.physics $(SECTION)
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
