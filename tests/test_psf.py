@@ -76,17 +76,17 @@ def test_stamp_is_centred_on_the_source_at_every_phase(measured, x, y):
 
 
 @pytest.mark.parametrize(("x", "y"), PHASES)
-def test_fitted_flux_of_a_star_is_that_above_the_rim_of_the_stamp(measured, x, y):
+def test_flux_of_a_star_is_its_light_within_the_flux_radius(measured, x, y):
     truth, psf = measured
     stamp = psf(x, y)
     flux = np.sum(stamp * cut_like(psf, truth, x, y)) / np.sum(stamp**2)
 
-    # Of a Moffat of beta 3, (1 + s^2)^-2 lies beyond s = R / alpha, and the level of
-    # the rim, at 0.96 R, is taken off the disk: 2 s^2 (1 + (0.96 s)^2)^-3.
-    s2 = (psf.radius / truth.at(x, y)[0]) ** 2
-    inside = 1 - (1 + s2) ** -2 - 2 * s2 * (1 + 0.96**2 * s2) ** -3
-    assert inside > 0.96
-    assert flux == pytest.approx(inside, rel=0.015)
+    # Of a Moffat of beta 3, (1 + s^2)^-2 lies beyond s = R / alpha.
+    inside = 1 - (1 + (psf.flux_radius / truth.at(x, y)[0]) ** 2) ** -2
+    assert inside > 0.99
+    # Some 30 stars whose pixels are believed to 1 %, and wings whose level is known
+    # to a fifth of the sky's sigma: 100 to 1000 pixels of 2 adu in 2e4 to 2e5 adu.
+    assert flux == pytest.approx(inside, rel=0.01)
 
 
 @pytest.mark.parametrize(("x", "y"), PHASES)
@@ -103,7 +103,8 @@ def test_variation_over_the_field_is_recovered_with_x_and_y_apart(fit, rng):
     truth = moffat(SHAPE, 3.2, tilt_x=0.12, tilt_y=-0.04)
     _, _, psf, stars = fit(truth, scatter_stars(SHAPE, rng, cell=27), degree=1)
 
-    assert psf.degree == 1
+    # A width that is a straight line in x needs stamps of a higher degree.
+    assert 1 <= psf.degree <= 3
     assert psf.n_stars == len(stars) > 18
     # 2 % as in a constant field, and the second order that straight lines in x lack:
     # 0.12 squared.
@@ -153,7 +154,8 @@ def test_psf_comes_back_from_its_file(tmp_path, fit, rng):
     write_psf(tmp_path / "a.fits", psf)
     back = read_psf(tmp_path / "a.fits")
 
-    assert (back.shape, back.degree, back.n_stars) == (SHAPE, 1, psf.n_stars)
+    for name in ("shape", "degree", "n_stars", "signed", "flux_radius"):
+        assert getattr(back, name) == getattr(psf, name)
     np.testing.assert_allclose(back(200.3, 30.8), psf(200.3, 30.8), rtol=0, atol=1e-6)
     assert back.fwhm_at(20, 140) == pytest.approx(psf.fwhm_at(20, 140), rel=1e-3)
 
@@ -186,10 +188,9 @@ def test_neighbours_in_the_wings_do_not_widen_the_psf(fit, rng):
     stamp, star = psf(80, 70), cut_like(psf, truth, 80, 70)
 
     assert psf.fwhm == pytest.approx(true_fwhm(truth, 0, 0), rel=0.02)
-    # Together the neighbours are 8 % of the light; what is left of them is less
-    # than the rim's own level takes off.
-    flux = np.sum(stamp * star) / np.sum(stamp**2)
-    assert flux == pytest.approx(0.982, abs=0.015)
+    # Together the neighbours are 8 % of the light; the wings of a common profile
+    # keep out all but a fifth of it.
+    assert np.sum(stamp * star) / np.sum(stamp**2) == pytest.approx(1, abs=0.016)
 
 
 def test_one_galaxy_among_the_stars_does_not_widen_the_psf(make_image, rng):

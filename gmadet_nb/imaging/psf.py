@@ -3,7 +3,8 @@
 Each pixel of an oversampled stamp is a polynomial in the position on the
 detector, so that all stars share in the shape at every place. The stamp is the
 effective PSF (Anderson & King 2000, PASP 112, 1360): the response of a pixel to
-a point source at a given offset, the pixel's own width included.
+a point source at a given offset, the pixel's own width included. A flux of 1 is the
+light within ``flux_radius``, where the stamps end.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from functools import cached_property
 
 import numpy as np
 from astropy.io import fits
-from scipy.ndimage import map_coordinates, spline_filter
+from scipy.ndimage import spline_filter
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.imaging.splines import spline_matrix
 
 _FIELD = ("XLOW", "XHIGH", "YLOW", "YHIGH")
 
@@ -59,8 +61,17 @@ class PSF:
         return (self.coefficients.shape[1] // 2) // self.oversampling
 
     @cached_property
-    def _filtered(self):
+    def _splines(self):
         return np.array([spline_filter(term, order=3) for term in self.coefficients])
+
+    @property
+    def flux_radius(self):
+        """Radius within which lies all the light of a flux of 1 [pixel].
+
+        The stamps end there, so light of a real star farther out is no part of the
+        fluxes that are measured with them.
+        """
+        return self.radius - 0.5
 
     def __call__(self, x, y):
         """Return the PSF of a source at (x, y).
@@ -75,25 +86,36 @@ class PSF:
         stamp : (k, k) float array
             Sum 1; its middle is the pixel nearest to (x, y).
         """
-        stamp = np.tensordot(self._terms(x, y), self._filtered, axes=1)
-        offsets = np.arange(-self.radius, self.radius + 1)
-        middle = self.coefficients.shape[1] // 2
-        rows = middle + (offsets + round(float(y)) - y) * self.oversampling
-        columns = middle + (offsets + round(float(x)) - x) * self.oversampling
-        grid = np.meshgrid(rows, columns, indexing="ij")
-        pixels = map_coordinates(stamp, grid, order=3, prefilter=False, mode="nearest")
+        return self.evaluate_many([float(x)], [float(y)])[0]
+
+    def evaluate_many(self, x, y):
+        """Return the PSFs of sources at (x, y), both (n,), as an (n, k, k) array.
+
+        The same stamps as one by one, in a fraction of the time.
+        """
+        x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        n_terms, k, _ = self._splines.shape
+        offsets, step = np.arange(-self.radius, self.radius + 1), self.oversampling
+        rows = k // 2 + (offsets + (np.rint(y) - y)[:, None]) * step
+        columns = k // 2 + (offsets + (np.rint(x) - x)[:, None]) * step
+        of_source = self._terms(x, y).T @ self._splines.reshape(n_terms, -1)
+        across = spline_matrix(rows, k) @ of_source.reshape(-1, k, k)
+        pixels = across @ spline_matrix(columns, k).transpose(0, 2, 1)
         return self._normalize(pixels)
 
     def _normalize(self, pixels):
         # Wings fitted to noise and neighbours dip below 0, where no light can be.
         pixels = pixels if self.signed else np.clip(pixels, 0, None)
-        return pixels / pixels.sum()
+        return pixels / pixels.sum(axis=(-2, -1), keepdims=True)
 
     def _terms(self, x, y):
         """Return the polynomial's terms at (x, y), or at the edge of the field."""
-        if self.field is not None:
-            x, y = np.clip(x, *self.field[:2]), np.clip(y, *self.field[2:])
-        return polynomial_terms(x, y, self.shape, self.degree)
+        return polynomial_terms(*self._in_field(x, y), self.shape, self.degree)
+
+    def _in_field(self, x, y):
+        if self.field is None:
+            return x, y
+        return np.clip(x, *self.field[:2]), np.clip(y, *self.field[2:])
 
     def centered(self, x, y):
         """Return the PSF at (x, y) with its center in the middle of the stamp."""
@@ -108,25 +130,28 @@ class PSF:
 
         It is the diameter of the circle with the area of the half-maximum contour.
         """
-        return float(self._fwhm_coefficients @ self._terms(x, y))
+        coefficients, degree = self._fwhm_polynomial
+        terms = polynomial_terms(*self._in_field(x, y), self.shape, degree)
+        return float(coefficients @ terms)
 
     @cached_property
-    def _fwhm_coefficients(self):
-        """The width as a polynomial of the stamps' own degree, fitted on a grid."""
-        side = 1 if self.degree == 0 else 2 * self.degree + 1
+    def _fwhm_polynomial(self):
+        """The width as a polynomial, fitted on a grid, and its degree.
+
+        The width of stamps that are a polynomial is none itself: two degrees more
+        follow it to some thousandths of a pixel.
+        """
+        degree = self.degree + 2 if self.degree else 0
+        side = degree + 2 if degree else 1
         left, right, low, high = self.field or (
             *(0, self.shape[1] - 1),
             *(0, self.shape[0] - 1),
         )
         x, y = np.meshgrid(np.linspace(left, right, side), np.linspace(low, high, side))
-        terms = polynomial_terms(x.ravel(), y.ravel(), self.shape, self.degree)
-        widths = [self._measure_fwhm(weights) for weights in terms.T]
-        return np.linalg.lstsq(terms.T, np.array(widths), rcond=None)[0]
-
-    def _measure_fwhm(self, weights):
-        fine = _refine(np.tensordot(weights, self.coefficients, axes=1), 4)
-        area = np.count_nonzero(fine > 0.5 * fine.max()) / (4 * self.oversampling) ** 2
-        return 2 * np.sqrt(area / np.pi)
+        terms = polynomial_terms(x.ravel(), y.ravel(), self.shape, degree)
+        stamps = np.tensordot(self._terms(x.ravel(), y.ravel()).T, self._splines, 1)
+        widths = [_half_maximum_width(s) / self.oversampling for s in stamps]
+        return np.linalg.lstsq(terms.T, np.array(widths), rcond=None)[0], degree
 
     @cached_property
     def fwhm(self):
@@ -138,9 +163,18 @@ def _phase(psf):
     return psf.coefficients.shape[1] // 2 - psf.radius * psf.oversampling
 
 
-def _refine(stamp, factor):
-    fine = np.arange(0, stamp.shape[0] - 1 + 0.5 / factor, 1 / factor)
-    return map_coordinates(stamp, np.meshgrid(fine, fine, indexing="ij"), order=3)
+def _half_maximum_width(splines, *, finer=8):
+    """Return the FWHM of a surface of spline coefficients, in steps of its grid."""
+    high = np.abs(splines) > 0.25 * np.abs(splines).max()
+    inside = np.flatnonzero(high.any(axis=0) | high.any(axis=1))
+    first, last = max(inside[0] - 2, 0), min(inside[-1] + 2, len(splines) - 1)
+    fine = spline_matrix(np.arange(first, last + 0.5 / finer, 1 / finer), len(splines))
+    values = fine @ splines @ fine.T
+    half = values.max() / 2
+    # The contour cuts through cells: each counts by its share above the half.
+    slope = np.maximum(np.hypot(*np.gradient(values)), 1e-12 * half)
+    area = np.clip(0.5 + (values - half) / slope, 0, 1).sum() / finer**2
+    return 2 * np.sqrt(area / np.pi)
 
 
 def polynomial_terms(x, y, shape, degree):
@@ -190,6 +224,8 @@ def write_psf(path, psf, sources=None):
     hdu.header["DEGREE"] = (psf.degree, "of the polynomial in x, y")
     hdu.header["IMNX"], hdu.header["IMNY"] = psf.shape[1], psf.shape[0]
     hdu.header["NSTARS"] = (psf.n_stars, "stars it was measured on")
+    hdu.header["SIGNED"] = (psf.signed, "of a filtered image: may be negative")
+    hdu.header["FLUXRAD"] = (psf.flux_radius, "flux 1 lies within it [pixel]")
     hdu.header["FWHM"] = (round(psf.fwhm, 4), "at the middle of the exposure [pixel]")
     for name, value in zip(_FIELD, psf.field or (), strict=False):
         hdu.header[name] = (round(value, 2), "the stars' field [pixel]")
@@ -221,6 +257,7 @@ def read_psf(path):
                 field=tuple(header[name] for name in _FIELD)
                 if _FIELD[0] in header
                 else None,
+                signed=header.get("SIGNED", False),
             )
     except (OSError, KeyError, AttributeError) as error:
         raise BadInputError(
