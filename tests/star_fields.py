@@ -30,6 +30,30 @@ def known_psf(shape, fwhm):
     )
 
 
+def true_psf(optics_field, *, radius=16):
+    """Return the `PSF` of a true one that does not vary over the field."""
+    side = 3 * (2 * radius + 1)
+    fine = optics.MoffatField(
+        **{
+            **vars(optics_field),
+            "fwhm": 3 * optics_field.fwhm,
+            "shape": (side, side),
+            "bowl": 0.0,
+            "tilt_x": 0.0,
+            "tilt_y": 0.0,
+        }
+    )
+    middle = {"x": [side // 2], "y": [side // 2], "flux": [9.0]}
+    stamp = uniform_filter(expose(fine, middle, sky=0.0), 3)
+    return PSF(
+        coefficients=stamp[None].astype(float),
+        oversampling=3,
+        degree=0,
+        shape=optics_field.shape,
+        n_stars=1,
+    )
+
+
 def true_fwhm(psf, x, y):
     """Measure the FWHM of a true PSF with the pixel's own width in it."""
     alpha, _ = psf.at(x, y)

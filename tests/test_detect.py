@@ -49,10 +49,13 @@ def make_difference(psf, rng):
             noise=sigma.astype(np.float32),
             mask=np.zeros(SHAPE, np.uint8),
             reference=np.zeros(SHAPE, np.float32),
+            psf=psf,
+            quality=None,
+            method="kernel",
+            convolved="reference",
+            n_stars=0,
             kernel_sum=1.0,
             kernel_sum_scatter=0.0,
-            noise_width=1.0,
-            star_width=1.0,
         )
 
     return make

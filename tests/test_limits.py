@@ -57,7 +57,7 @@ def test_the_networks_and_orders_are_those_that_there_are():
         ("mag_bins", [18.0, 12.0], "must be rising numbers"),
         ("score_bins", [0.5, 1.5], r"must be rising numbers within \[0, 1\]"),
         ("network", "smal", "must be one of small, .*, got 'smal'.* mean 'small'"),
-        ("subtraction", "all", "must be one of reference, none"),
+        ("subtraction", "all", "must be one of auto, zogy, kernel, none"),
         ("label_order", "doubt", "must be one of unlabeled, score, suspects, random"),
         ("compute", "cluster", "must be one of processes, serial"),
         ("workflow", "aply", "must be one of train, apply.* mean 'apply'"),

@@ -93,15 +93,16 @@ def simulated(run, used):
     return run.read_table("simulated_objects")
 
 
-def detect(run, exposure_id, *, workflow="train", reference="stack", threshold=4.0):
+def detect(run, exposure_id, *, workflow="train", reference="stack", **changes):
     return difference.detect_on_exposure(
         exposure_id,
         run_dir=str(run.root),
         workflow=workflow,
+        subtraction=changes.pop("subtraction", "auto"),
         reference=reference,
         n_stack=8,
         kernel_degree=0,
-        threshold=threshold,
+        threshold=changes.pop("threshold", 4.0),
     )
 
 
@@ -295,7 +296,7 @@ def test_unknown_workflow_and_missing_simulation_are_refused(tmp_path, exposures
 def test_differences_are_as_noisy_as_expected(detected):
     for row, candidates in detected:
         assert row["good"], row["reason"]
-        assert row["method"] == "kernel"
+        assert row["method"] in ("kernel", "zogy")
         assert row["noise_width"] == pytest.approx(1, abs=0.15)
         assert row["n_candidates"] == len(candidates)
         assert row["alignment_rms"] < 0.2
@@ -331,7 +332,7 @@ def test_deep_reference_gives_the_transparency(nights, scratch, used, detected):
 
 
 def test_without_subtraction_stars_are_candidates(scratch, used):
-    row, candidates = detect(scratch, used[2], workflow="apply", reference="none")
+    row, candidates = detect(scratch, used[2], workflow="apply", subtraction="none")
     _, sources = products.read_psf_and_sources(scratch, used[2])
     stars = sources[sources["is_star"]]
     distance = np.hypot(
@@ -417,8 +418,10 @@ def test_difference_comes_back_from_its_file(run, used, detected):
 
     assert back.data.shape == back.noise.shape == back.mask.shape == SHAPE
     assert np.isfinite(back.reference[back.usable]).all()
-    assert back.noise_width == pytest.approx(detected[0][0]["noise_width"])
+    assert back.quality.noise_width == pytest.approx(detected[0][0]["noise_width"])
     assert back.kernel_sum == pytest.approx(detected[0][0]["kernel_sum"])
+    assert back.method == detected[0][0]["method"]
+    assert back.psf(50.3, 60.1).sum() == pytest.approx(1)
 
 
 def test_absent_difference_is_refused(tmp_path):

@@ -1,14 +1,18 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.table import Table
 from scipy.ndimage import gaussian_filter
-from star_fields import expose, moffat, scatter_stars, true_fwhm
+from star_fields import expose, moffat, scatter_stars, true_psf
 
+from gmadet_nb.campaign.demo import optics
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS
-from gmadet_nb.imaging.subtract import judge, kernel_half_width, no_reference, subtract
+from gmadet_nb.imaging.kernel import kernel_half_width
+from gmadet_nb.imaging.quality import judge
+from gmadet_nb.imaging.subtract import no_reference, subtract
 
 SHAPE = (160, 190)  # (ny, nx), not square
 SKY, GAIN, READ_NOISE = 200.0, 2.0, 5.0
@@ -62,18 +66,34 @@ def pair(stars, rng, make_image):
             photon_variance(expose(there, old, sky=SKY)),
             np.zeros(SHAPE, np.uint8),
         )
-        widths = {
-            "science_fwhm": true_fwhm(here, SHAPE[1] / 2, SHAPE[0] / 2),
-            "reference_fwhm": true_fwhm(there, 0, 0),
-        }
-        return image, photon_variance(truth), reference, widths
+        return (
+            image,
+            photon_variance(truth),
+            reference,
+            (true_psf(here), true_psf(there)),
+        )
 
     return make
 
 
-def run(pair, stars, *, degree=0):
-    image, variance, reference, widths = pair
-    return subtract(image, variance, reference, stars=stars, degree=degree, **widths)
+def run(pair, stars, *, method="kernel", degree=0):
+    image, variance, (data, reference_variance, mask), psfs = pair
+    reference = SimpleNamespace(
+        data=data,
+        variance=reference_variance,
+        mask=mask,
+        psf=psfs[1],
+        fwhm=psfs[1].fwhm,
+    )
+    return subtract(
+        image,
+        variance,
+        reference,
+        psf=psfs[0],
+        stars=stars,
+        method=method,
+        degree=degree,
+    )
 
 
 def pulls_in(difference, inner=15):
@@ -94,20 +114,21 @@ KERNEL_ERROR = 0.02
 
 @pytest.mark.parametrize(
     ("science_fwhm", "reference_fwhm", "shift"),
-    [(WIDE, WIDE, 0.0), (WIDE, 2.4, 0.0), (WIDE, WIDE, 0.3), (4.5, 2.4, 0.3)],
-    ids=["equal", "sharper reference", "shifted", "sharper and shifted"],
+    [(WIDE, WIDE, 0.0), (WIDE, 2.4, 0.0), (2.4, WIDE, 0.0), (4.5, 2.4, 0.2)],
+    ids=["equal", "sharper reference", "broader reference", "sharper and shifted"],
 )
+@pytest.mark.parametrize("method", ["kernel", "zogy"])
 def test_what_did_not_change_subtracts_to_its_noise(
-    pair, stars, science_fwhm, reference_fwhm, shift
+    pair, stars, science_fwhm, reference_fwhm, shift, method
 ):
     made = pair(science_fwhm, reference_fwhm, shift=shift)
-    difference = run(made, stars)
+    difference = run(made, stars, method=method)
 
-    assert difference.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
+    assert difference.quality.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
     assert pulls_in(difference).std() < 1.25
     # Cores are 50 to 200 sigma: 3 sigma are some 3 % of their light, what the fit
     # blurs away of a reference that is as noisy as the exposure.
-    assert difference.star_width < 3
+    assert difference.quality.star_width < 3
     assert difference.kernel_sum == pytest.approx(1, abs=KERNEL_ERROR)
     assert judge(difference) == (True, "")
 
@@ -118,22 +139,23 @@ def test_flux_scale_and_pedestal_are_found(pair, stars, scale, pedestal):
     difference = run(pair(scale=scale, pedestal=pedestal), stars)
 
     assert difference.kernel_sum == pytest.approx(scale, rel=KERNEL_ERROR)
-    assert difference.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
+    assert difference.quality.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
     # The reference comes on the scale of the science exposure, on a sky of 0.
     assert np.median(difference.reference) == pytest.approx(0, abs=20)
     assert abs(np.median(difference.data)) < 0.2 * np.median(difference.noise)
 
 
-@pytest.mark.parametrize("reference_fwhm", [2.4, WIDE])
-def test_flux_of_a_transient_survives(pair, stars, reference_fwhm):
+@pytest.mark.parametrize("method", ["kernel", "zogy"])
+@pytest.mark.parametrize("reference_fwhm", [2.4, WIDE, 4.4])
+def test_flux_of_a_transient_survives(pair, stars, reference_fwhm, method):
     x, y = np.array([47.5, 133.3, 95.0, 38.2]), np.array([38.1, 47.6, 76.4, 114.0])
     new = {"x": x, "y": y, "flux": np.full(4, 1e4)}
-    difference = run(pair(reference_fwhm=reference_fwhm, transients=new), stars)
-    shape = moffat(SHAPE, WIDE)
+    made = pair(reference_fwhm=reference_fwhm, transients=new)
+    difference = run(made, stars, method=method)
     found = []
     for i in range(4):
-        one = {"x": x[i : i + 1], "y": y[i : i + 1], "flux": [1.0]}
-        model = expose(shape, one, sky=0.0)
+        model = np.zeros(SHAPE)
+        optics.add_stamp(model, difference.psf(x[i], y[i]), x[i], y[i])
         near = model > 1e-4
         weight = (model / difference.noise**2)[near]
         found.append(
@@ -145,11 +167,11 @@ def test_flux_of_a_transient_survives(pair, stars, reference_fwhm):
 
 
 def test_scaled_counts_give_a_scaled_difference(pair, stars):
-    image, variance, reference, widths = pair(reference_fwhm=2.6)
-    one = run((image, variance, reference, widths), stars)
+    image, variance, reference, psfs = pair(reference_fwhm=2.6)
+    one = run((image, variance, reference, psfs), stars)
     scaled_image = replace(image, data=4 * image.data)
     scaled = (4 * reference[0], 16 * reference[1], reference[2])
-    other = run((scaled_image, 16 * variance, scaled, widths), stars)
+    other = run((scaled_image, 16 * variance, scaled, psfs), stars)
 
     # In float32 sums over 1e4 pixels are good to some 1e-4 of the brightest.
     np.testing.assert_allclose(other.data / 4, one.data, rtol=0, atol=0.5)
@@ -158,12 +180,12 @@ def test_scaled_counts_give_a_scaled_difference(pair, stars):
 
 
 def test_masked_pixels_of_both_images_spoil_their_surroundings(pair, stars):
-    image, variance, reference, widths = pair(reference_fwhm=2.4)
+    image, variance, reference, psfs = pair(reference_fwhm=2.4)
     reference[0][59:62, 119:122] = 6e4
     reference[2][59:62, 119:122] = MASK_BITS["saturated"]
     image.mask[100, 40] = MASK_BITS["bad"]
     image.data[100, 40] = np.nan
-    difference = run((image, variance, reference, widths), stars)
+    difference = run((image, variance, reference, psfs), stars)
 
     assert difference.mask[60, 120] & MASK_BITS["saturated"]
     assert difference.mask[60, 122] & MASK_BITS["saturated"]  # by the kernel
@@ -174,13 +196,13 @@ def test_masked_pixels_of_both_images_spoil_their_surroundings(pair, stars):
     assert difference.usable[100, 41]
     assert np.isnan(difference.data[100, 40])
     assert np.isfinite(difference.data).sum() == difference.data.size - 1
-    assert difference.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
+    assert difference.quality.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
 
 
 def test_injected_bit_of_the_science_exposure_stays(pair, stars):
-    image, variance, reference, widths = pair()
+    image, variance, reference, psfs = pair()
     image.mask[80:83, 90:93] = MASK_BITS["injected"]
-    difference = run((image, variance, reference, widths), stars)
+    difference = run((image, variance, reference, psfs), stars)
 
     assert np.all(difference.mask[80:83, 90:93] == MASK_BITS["injected"])
     assert difference.usable[81, 91]
@@ -190,19 +212,19 @@ def test_kernel_of_degree_1_follows_a_psf_that_varies(pair, stars):
     made = pair(4.0, 2.6, tilt_x=0.15, tilt_y=-0.1)
     constant, varying = run(made, stars, degree=0), run(made, stars, degree=1)
 
-    assert varying.star_width < 1.6
-    assert varying.star_width < 0.8 * constant.star_width
-    assert varying.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
+    assert varying.quality.star_width < 1.6
+    assert varying.quality.star_width < 0.8 * constant.quality.star_width
+    assert varying.quality.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
     # The flux does not vary, only its shape.
     assert varying.kernel_sum == pytest.approx(1, abs=KERNEL_ERROR)
     assert varying.kernel_sum_scatter < 0.03
 
 
 def test_noise_of_the_reference_counts_by_the_square_of_the_kernel(pair, stars):
-    image, variance, reference, widths = pair()
+    image, variance, reference, psfs = pair()
     deep = (reference[0], np.zeros(SHAPE, np.float32), reference[2])
-    alone = run((image, variance, deep, widths), stars)
-    both = run((image, variance, reference, widths), stars)
+    alone = run((image, variance, deep, psfs), stars)
+    both = run((image, variance, reference, psfs), stars)
 
     np.testing.assert_allclose(alone.noise, np.sqrt(variance), rtol=1e-5)
     # Two equal images: between once the variance, where the kernel smooths all of
@@ -218,34 +240,35 @@ def blank(reference, good):
 
 @pytest.mark.parametrize("width", [0, 12])
 def test_images_that_hardly_overlap_are_refused(pair, stars, width):
-    image, variance, reference, widths = pair()
+    image, variance, reference, psfs = pair()
     good = np.broadcast_to(np.arange(SHAPE[1]) < width, SHAPE)
     with pytest.raises(BadImageError, match=r"at least 2000 pixels.*hardly overlap"):
-        run((image, variance, blank(reference, good), widths), stars)
+        run((image, variance, blank(reference, good), psfs), stars)
 
 
 def test_half_an_overlap_is_subtracted(pair, stars):
-    image, variance, reference, widths = pair(reference_fwhm=2.6)
+    image, variance, reference, psfs = pair(reference_fwhm=2.6)
     good = np.broadcast_to(np.arange(SHAPE[1]) < 110, SHAPE)
-    difference = run((image, variance, blank(reference, good), widths), stars)
+    difference = run((image, variance, blank(reference, good), psfs), stars)
 
-    assert difference.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
+    assert difference.quality.noise_width == pytest.approx(1, abs=WIDTH_ERROR)
     assert not difference.usable[:, 110:].any()
     assert difference.usable[20:-20, 20:95].all()
 
 
 def test_reference_without_the_stars_is_refused(pair, stars):
-    image, variance, reference, widths = pair()
+    image, variance, reference, psfs = pair()
     upside_down = (2 * SKY - reference[0], reference[1], reference[2])
     with pytest.raises(BadImageError, match="takes no light"):
-        run((image, variance, upside_down, widths), stars)
+        run((image, variance, upside_down, psfs), stars)
 
 
 @pytest.mark.parametrize(
     ("width", "good"), [(0.6, False), (0.75, True), (1.0, True), (1.6, False)]
 )
 def test_verdict_is_by_the_noise_that_was_expected(pair, stars, width, good):
-    difference = replace(run(pair(), stars), noise_width=width)
+    made = run(pair(), stars)
+    difference = replace(made, quality=replace(made.quality, noise_width=width))
     verdict, reason = judge(difference)
 
     assert verdict is good
@@ -255,16 +278,17 @@ def test_verdict_is_by_the_noise_that_was_expected(pair, stars, width, good):
 
 
 def test_unmeasured_noise_is_no_good_difference(pair, stars):
-    difference = replace(run(pair(), stars), noise_width=np.nan)
+    made = run(pair(), stars)
+    difference = replace(made, quality=replace(made.quality, noise_width=np.nan))
 
     assert judge(difference)[0] is False
 
 
 def test_variance_that_is_half_too_small_shows(pair, stars):
-    image, variance, reference, widths = pair()
-    made = (image, variance / 4, (reference[0], reference[1] / 4, reference[2]), widths)
+    image, variance, reference, psfs = pair()
+    made = (image, variance / 4, (reference[0], reference[1] / 4, reference[2]), psfs)
 
-    assert run(made, stars).noise_width == pytest.approx(2, abs=2 * WIDTH_ERROR)
+    assert run(made, stars).quality.noise_width == pytest.approx(2, abs=2 * WIDTH_ERROR)
 
 
 def test_without_a_reference_the_background_is_all_that_goes(make_image, rng):
@@ -273,12 +297,14 @@ def test_without_a_reference_the_background_is_all_that_goes(make_image, rng):
     mask = np.where(np.isnan(data), MASK_BITS["bad"], 0).astype(np.uint8)
     image = make_image(data=data, mask=mask)
     variance = np.full(SHAPE, 100.0, np.float32)
-    difference = no_reference(image, variance, np.full(SHAPE, SKY, np.float32))
+    difference = no_reference(
+        image, variance, np.full(SHAPE, SKY, np.float32), true_psf(moffat(SHAPE, WIDE))
+    )
 
     np.testing.assert_array_equal(difference.data, data - np.float32(SKY))
     assert np.all(difference.noise == 10)
     assert np.isnan(difference.reference).all()
-    assert difference.noise_width == pytest.approx(1, abs=0.03)
+    assert difference.quality.noise_width == pytest.approx(1, abs=0.03)
     assert judge(difference)[0] is True
 
 
@@ -293,11 +319,11 @@ def test_kernel_grows_with_what_it_has_to_do():
 
 
 def test_large_scale_residual_goes_and_a_source_stays(pair, stars):
-    image, variance, reference, widths = pair()
+    image, variance, reference, psfs = pair()
     y, _ = np.indices(SHAPE)
     ripple = 15 * np.cos(2 * np.pi * y / 320).astype(np.float32)
     bent = replace(image, data=image.data + ripple)
-    difference = run((bent, variance, reference, widths), stars)
+    difference = run((bent, variance, reference, psfs), stars)
     smooth = gaussian_filter(difference.data, 8)[20:-20, 20:-20]
 
     assert np.abs(smooth).max() < 4
@@ -319,17 +345,10 @@ def test_bright_stars_hold_the_scale_on_a_noisy_and_empty_sky(
         photon_variance(old),
         np.zeros(SHAPE, np.uint8),
     )
-    difference = subtract(
-        image,
-        photon_variance(truth),
-        reference,
-        science_fwhm=true_fwhm(here, 0, 0),
-        reference_fwhm=true_fwhm(there, 0, 0),
-        stars=few,
-        degree=0,
-    )
+    psfs = true_psf(here), true_psf(there)
+    difference = run((image, photon_variance(truth), reference, psfs), few)
 
     # The noise of the reference takes some 5 % off the slope of a least-squares fit;
     # a fit that leaves out the stars' cores as outliers loses far more.
     assert difference.kernel_sum == pytest.approx(1, abs=0.1)
-    assert difference.noise_width == pytest.approx(1, abs=2 * WIDTH_ERROR)
+    assert difference.quality.noise_width == pytest.approx(1, abs=2 * WIDTH_ERROR)

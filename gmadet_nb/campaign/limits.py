@@ -13,7 +13,7 @@ NETWORKS = ("small", "gmadet", "otrain", "vgg6")
 
 CHOICES = {
     "workflow": tuple(WORKFLOWS),
-    "subtraction": ("reference", "none"),
+    "subtraction": ("auto", "zogy", "kernel", "none"),
     "network": NETWORKS,
     "label_order": ("unlabeled", "score", "suspects", "random"),
     "compute": COMPUTE_CHOICES,

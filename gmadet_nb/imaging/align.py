@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import astroalign
 import numpy as np
-from scipy.ndimage import distance_transform_edt, map_coordinates
+from scipy.ndimage import (
+    distance_transform_edt,
+    find_objects,
+    label,
+    map_coordinates,
+)
 from scipy.spatial import cKDTree
 
 from gmadet_nb.errors import BadImageError
@@ -263,11 +268,16 @@ def _fetch(data, mask, alignment, dx, dy):
 def fill_holes(data):
     """Return a copy in which a NaN has the value of the nearest finite pixel."""
     holes = ~np.isfinite(data)
-    if not holes.any():
-        return data.astype(np.float32)
+    filled = data.astype(np.float32)
     if holes.all():
         return np.zeros(data.shape, dtype=np.float32)
-    rows, columns = distance_transform_edt(
-        holes, return_distances=False, return_indices=True
-    )
-    return data[rows, columns].astype(np.float32)
+    for box in find_objects(label(holes, structure=np.ones((3, 3)))[0]):
+        # One pixel more on each side holds the nearest one, but beside another hole.
+        wide = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in box)
+        hole = holes[wide]
+        rows, columns = distance_transform_edt(
+            hole, return_distances=False, return_indices=True
+        )
+        part = filled[wide]
+        part[hole] = part[rows, columns][hole]
+    return filled

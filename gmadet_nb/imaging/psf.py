@@ -7,12 +7,13 @@ a point source at a given offset, the pixel's own width included. A flux of 1 is
 light within ``flux_radius``, where the stamps end.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from astropy.io import fits
 from scipy.ndimage import spline_filter
+from scipy.signal import fftconvolve
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
@@ -125,6 +126,55 @@ class PSF:
         ]
         return self._normalize(pixels)
 
+    def filtered(self, kernel_at, degree=0):
+        """Return the PSF of the image after a convolution.
+
+        Exact on the pixels of the detector: the kernel moves light by whole pixels,
+        `oversampling` steps of the stamps.
+
+        Parameters
+        ----------
+        kernel_at : callable
+            ``kernel_at(x, y)`` gives the (m, m) kernel at a place, m odd.
+        degree : int
+            Of the kernel's own variation over the field.
+
+        Returns
+        -------
+        psf : PSF
+            Signed; as wide as this one, so that what a kernel moves farther is lost.
+        """
+        degree = max(self.degree, degree)
+        left, right, low, high = self.field or (
+            *(0, self.shape[1] - 1),
+            *(0, self.shape[0] - 1),
+        )
+        side = degree + 2 if degree else 1
+        x, y = (
+            grid.ravel()
+            for grid in np.meshgrid(
+                *(
+                    np.linspace(*ends, side + 2)[1:-1]
+                    for ends in ((left, right), (low, high))
+                )
+            )
+        )
+        stamps = np.tensordot(self._terms(x, y).T, self.coefficients, axes=1)
+        made = [
+            fftconvolve(stamp, self._dilate(kernel_at(*place)), mode="same")
+            for stamp, place in zip(stamps, zip(x, y, strict=True), strict=True)
+        ]
+        terms = polynomial_terms(x, y, self.shape, degree)
+        coefficients = np.tensordot(np.linalg.pinv(terms.T), np.array(made), axes=1)
+        return replace(self, coefficients=coefficients, degree=degree, signed=True)
+
+    def _dilate(self, kernel):
+        """Spread a kernel's pixels to the stamps' finer ones, zeros between."""
+        step = self.oversampling
+        fine = np.zeros([(n - 1) * step + 1 for n in kernel.shape])
+        fine[::step, ::step] = kernel
+        return fine
+
     def fwhm_at(self, x, y):
         """Return the full width at half maximum at (x, y) [pixel].
 
@@ -209,6 +259,41 @@ def _powers(degree):
     return [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
 
 
+def psf_hdu(psf, kind=fits.PrimaryHDU, **fields):
+    """Make a FITS extension of a PSF: the cube of its polynomial's stamps."""
+    hdu = kind(psf.coefficients.astype(np.float32), **fields)
+    hdu.header["OVERSAMP"] = (psf.oversampling, "stamp pixels per detector pixel")
+    hdu.header["DEGREE"] = (psf.degree, "of the polynomial in x, y")
+    hdu.header["IMNX"], hdu.header["IMNY"] = psf.shape[1], psf.shape[0]
+    hdu.header["NSTARS"] = (psf.n_stars, "stars it was measured on")
+    hdu.header["SIGNED"] = (psf.signed, "of a filtered image: may be negative")
+    hdu.header["FLUXRAD"] = (psf.flux_radius, "flux 1 lies within it [pixel]")
+    hdu.header["FWHM"] = (round(psf.fwhm, 4), "at the middle of the exposure [pixel]")
+    for name, value in zip(_FIELD, psf.field or (), strict=False):
+        hdu.header[name] = (round(value, 2), "the stars' field [pixel]")
+    return hdu
+
+
+def psf_of_hdu(hdu):
+    """Return the PSF of an extension that `psf_hdu` made.
+
+    Raises
+    ------
+    KeyError, AttributeError
+        If it holds none.
+    """
+    header = hdu.header
+    return PSF(
+        coefficients=hdu.data.astype(float),
+        oversampling=header["OVERSAMP"],
+        degree=header["DEGREE"],
+        shape=(header["IMNY"], header["IMNX"]),
+        n_stars=header["NSTARS"],
+        field=tuple(header[name] for name in _FIELD) if _FIELD[0] in header else None,
+        signed=header["SIGNED"],
+    )
+
+
 def write_psf(path, psf, sources=None):
     """Write a PSF as a FITS cube of its polynomial's stamps.
 
@@ -219,17 +304,7 @@ def write_psf(path, psf, sources=None):
     sources : astropy.table.Table, optional
         The exposure's sources, kept beside it: later stages align by them.
     """
-    hdu = fits.PrimaryHDU(psf.coefficients.astype(np.float32))
-    hdu.header["OVERSAMP"] = (psf.oversampling, "stamp pixels per detector pixel")
-    hdu.header["DEGREE"] = (psf.degree, "of the polynomial in x, y")
-    hdu.header["IMNX"], hdu.header["IMNY"] = psf.shape[1], psf.shape[0]
-    hdu.header["NSTARS"] = (psf.n_stars, "stars it was measured on")
-    hdu.header["SIGNED"] = (psf.signed, "of a filtered image: may be negative")
-    hdu.header["FLUXRAD"] = (psf.flux_radius, "flux 1 lies within it [pixel]")
-    hdu.header["FWHM"] = (round(psf.fwhm, 4), "at the middle of the exposure [pixel]")
-    for name, value in zip(_FIELD, psf.field or (), strict=False):
-        hdu.header[name] = (round(value, 2), "the stars' field [pixel]")
-    hdus = fits.HDUList([hdu])
+    hdus = fits.HDUList([psf_hdu(psf)])
     if sources is not None:
         hdus.append(fits.table_to_hdu(sources))
         hdus[-1].name = "SOURCES"
@@ -247,18 +322,7 @@ def read_psf(path):
     """
     try:
         with fits.open(path, memmap=False) as hdus:
-            header, cube = hdus[0].header, hdus[0].data.astype(float)
-            return PSF(
-                coefficients=cube,
-                oversampling=header["OVERSAMP"],
-                degree=header["DEGREE"],
-                shape=(header["IMNY"], header["IMNX"]),
-                n_stars=header["NSTARS"],
-                field=tuple(header[name] for name in _FIELD)
-                if _FIELD[0] in header
-                else None,
-                signed=header.get("SIGNED", False),
-            )
+            return psf_of_hdu(hdus[0])
     except (OSError, KeyError, AttributeError) as error:
         raise BadInputError(
             f"{path} must be a PSF written by 01_images, but: {error}. Run it again."

@@ -1,6 +1,6 @@
 """A reference for an exposure: a file, the night's best exposure, or a stack."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from gmadet_nb.imaging.photometry import (
     fit_background,
     measure_noise,
 )
+from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.psf_fit import fit_psf
 from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
@@ -51,6 +52,8 @@ class Reference:
     alignment_rms : float
         Worst of its images' [pixel].
     alignment_method : str
+    psf : PSF or None
+        Of its stars, on the same pixels; None until `measure_reference_psf`.
     """
 
     data: np.ndarray
@@ -61,6 +64,7 @@ class Reference:
     n_images: int
     alignment_rms: float
     alignment_method: str
+    psf: PSF | None = None
 
 
 def rank_exposures(exposures, *, without):
@@ -184,6 +188,40 @@ def place_reference(image, noise, sources, fwhm, *, science, science_sources):
         alignment_rms=alignment.rms,
         alignment_method=alignment.method,
     )
+
+
+def measure_reference_psf(reference, stars, *, degree):
+    """Measure the PSF of a reference on the stars of the science exposure.
+
+    Parameters
+    ----------
+    reference : Reference
+    stars : astropy.table.Table
+        Fit for a PSF: ``x``, ``y`` [pixel], ``flux``, ``half_light_radius``.
+    degree : int
+
+    Returns
+    -------
+    reference : Reference
+        With its PSF and the FWHM of it; as it was where its stars are too few.
+    """
+    image = Image(
+        data=reference.data,
+        mask=reference.mask,
+        gain=1.0,
+        read_noise=0.0,
+        saturation=np.inf,
+        zero_point=np.nan,
+        exposure_id="reference",
+    )
+    seen = stars.copy()
+    seen["half_light_radius"] = np.full(len(stars), reference.fwhm / 2)
+    try:
+        background, _ = fit_background(image)
+        psf, _ = fit_psf(image, background, seen, degree=degree)
+    except BadImageError:
+        return reference
+    return replace(reference, psf=psf, fwhm=psf.fwhm)
 
 
 def stack_references(references, science_sources):

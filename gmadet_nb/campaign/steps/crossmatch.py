@@ -49,7 +49,7 @@ def match_exposure(exposure_id, *, run_dir, workflow, match_radius):
     matches["mag"].unit, matches["source_flux"].unit = u.mag, u.adu
     near = np.asarray(sources["near_galaxy"], dtype=bool)
     matches["near_galaxy"] = np.append(near, np.zeros(n_rest, bool))
-    truth = _true_snrs(run, exposure_id, psf, sources)
+    truth = _true_snrs(run, exposure_id, sources)
     matches["difference_snr"] = np.append(truth[0], np.full(n_rest, np.nan))
     matches["usable"] = np.append(truth[1], np.zeros(n_rest, bool))
     return matches
@@ -66,7 +66,7 @@ def _injected_sources(run, exposure_id, workflow):
     )
 
 
-def _true_snrs(run, exposure_id, psf, sources):
+def _true_snrs(run, exposure_id, sources):
     if len(sources) == 0:
         return np.zeros(0), np.zeros(0, bool)
     path = run.difference_path(exposure_id)
@@ -75,7 +75,11 @@ def _true_snrs(run, exposure_id, psf, sources):
     difference = read_difference(path)
     pairs = [
         detect.true_snr(
-            difference, psf, float(row["x"]), float(row["y"]), float(row["flux"])
+            difference,
+            difference.psf,
+            float(row["x"]),
+            float(row["y"]),
+            float(row["flux"]),
         )
         for row in sources
     ]

@@ -21,6 +21,7 @@ from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import subtract as subtraction_tools
+from gmadet_nb.imaging.stars import choose_stars
 from gmadet_nb.sky import references
 
 logger = logging.getLogger(__name__)
@@ -32,23 +33,32 @@ _SUBTRACTION_UNITS = {
 }
 
 
-def choose_reference(subtraction, reference):
-    """Return what to subtract: ``none``, ``stack``, ``best`` or a path.
+def check_subtraction(subtraction):
+    """Return ``subtraction`` if it is a way to subtract.
 
     Raises
     ------
     BadParameterError
-        If ``subtraction`` is neither ``reference`` nor ``none``.
+        If it is not.
     """
-    if subtraction not in ("reference", "none"):
+    known = (*subtraction_tools.METHODS, "none")
+    if subtraction not in known:
         raise BadParameterError(
-            f"subtraction must be 'reference' or 'none', got {subtraction!r}."
+            f"subtraction must be one of {', '.join(known)}, got {subtraction!r}."
         )
-    return "none" if subtraction == "none" else reference
+    return subtraction
 
 
 def detect_on_exposure(
-    exposure_id, *, run_dir, workflow, reference, n_stack, kernel_degree, threshold
+    exposure_id,
+    *,
+    run_dir,
+    workflow,
+    subtraction,
+    reference,
+    n_stack,
+    kernel_degree,
+    threshold,
 ):
     """Subtract, detect and measure on one exposure, and write its difference.
 
@@ -58,11 +68,14 @@ def detect_on_exposure(
     run_dir : str
     workflow : str
         ``train`` takes the exposure with injected sources, ``apply`` as it is.
+    subtraction : str
+        ``auto``, ``zogy``, ``kernel`` or ``none``.
     reference : str
-        ``none``, ``best``, ``stack`` or the path of a FITS file.
+        ``best``, ``stack`` or the path of a FITS file.
     n_stack : int
         At most so many exposures in a stack.
     kernel_degree : int
+        Of the matching kernel over the field.
     threshold : float
         [sigma]
 
@@ -85,10 +98,8 @@ def detect_on_exposure(
             exposures,
             row,
             science,
-            sources,
-            reference,
-            n_stack,
-            kernel_degree,
+            (psf, sources),
+            (subtraction, reference, n_stack, kernel_degree),
             quality,
         )
     except BadImageError as error:
@@ -98,15 +109,22 @@ def detect_on_exposure(
         logger.info("%s not subtracted: %s", exposure_id, error)
         return quality, None
     quality["good"], quality["reason"] = subtraction_tools.judge(difference)
-    snr = detect.significance(difference, psf)
+    snr = detect.significance(difference, difference.psf)
     # Without a reference the stars themselves fill the image: they are no noise.
-    if reference != "none":
+    if subtraction != "none":
         factor = detect.measure_noise_factor(snr, difference)
         difference = replace(difference, noise_factor=factor)
         quality["noise_factor"], snr = factor, snr / factor
-    x, y = detect.find_candidates(snr, detection_threshold=threshold, fwhm=psf.fwhm)
+    x, y = detect.find_candidates(
+        snr, detection_threshold=threshold, fwhm=difference.psf.fwhm
+    )
     candidates = detect.measure_candidates(
-        difference, science, psf, x, y, reference_sources=_reference_sources(difference)
+        difference,
+        science,
+        difference.psf,
+        x,
+        y,
+        reference_sources=_reference_sources(difference),
     )
     quality["n_candidates"] = len(candidates)
     write_difference(run.difference_path(exposure_id), difference, science.header)
@@ -114,46 +132,50 @@ def detect_on_exposure(
 
 
 def _empty_subtraction(exposure_id, fwhm):
-    row = {"exposure_id": exposure_id, "method": "", "reference": "", "n_reference": 0}
+    row = {"exposure_id": exposure_id, "method": "", "convolved": ""}
+    row |= {"reference": "", "n_reference": 0}
     row |= {"science_fwhm": fwhm, "reference_fwhm": np.nan, "n_stars": 0}
     row |= {"alignment_rms": np.nan, "alignment_method": "", "kernel_sum": np.nan}
     row |= {"kernel_sum_scatter": np.nan, "noise_width": np.nan, "star_width": np.nan}
-    row |= {"noise_factor": 1.0}
+    row |= {"star_share": np.nan, "dipole_share": np.nan, "noise_factor": 1.0}
     return row | {"n_candidates": 0, "good": False, "reason": ""}
 
 
-def _make_difference(
-    run, exposures, row, science, sources, reference, n_stack, kernel_degree, quality
-):
+def _make_difference(run, exposures, row, science, measured, choice, quality):
     """Make one difference and note in ``quality`` how it was made."""
+    (psf, sources), (subtraction, reference, n_stack, degree) = measured, choice
     # Noise and stars come from the exposure as it was taken: injected sources are
     # neither sky nor at home in the reference.
     original = open_exposure(row) if science.header.get("SIMULATD") else science
     variance = phot.measure_noise(original).variance(science.data)
-    if reference == "none":
-        quality["method"] = "none"
+    if subtraction == "none":
         background, _ = phot.fit_background(original)
-        difference = subtraction_tools.no_reference(science, variance, background)
+        difference = subtraction_tools.no_reference(science, variance, background, psf)
     else:
-        stars = sources[sources["is_star"]]
         made = make_reference(
             run, exposures, row, original, sources, reference, n_stack
         )
+        quality |= {"reference": made.text, "n_reference": made.n_images}
+        quality |= {"alignment_rms": made.alignment_rms}
+        quality |= {"alignment_method": made.alignment_method}
+        if subtraction != "kernel":
+            made = references.measure_reference_psf(
+                made, choose_stars(sources), degree=psf.degree
+            )
+        quality["reference_fwhm"] = made.fwhm
         difference = subtraction_tools.subtract(
             science,
             variance,
-            (made.data, made.variance, made.mask),
-            science_fwhm=quality["science_fwhm"],
-            reference_fwhm=made.fwhm,
-            stars=stars,
-            degree=kernel_degree,
+            made,
+            psf=psf,
+            stars=sources[sources["is_star"]],
+            method=subtraction,
+            degree=degree,
         )
-        quality |= {"method": "kernel", "reference": made.text}
-        quality |= {"n_reference": made.n_images, "reference_fwhm": made.fwhm}
-        quality |= {"n_stars": len(stars), "alignment_rms": made.alignment_rms}
-        quality |= {"alignment_method": made.alignment_method}
-    for name in ("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width"):
+    for name in ("method", "convolved", "n_stars", "kernel_sum", "kernel_sum_scatter"):
         quality[name] = getattr(difference, name)
+    for name in ("noise_width", "star_width", "star_share", "dipole_share"):
+        quality[name] = getattr(difference.quality, name)
     return difference
 
 

@@ -1,5 +1,7 @@
 """What one step leaves for the next: PSFs with their sources, differences."""
 
+from dataclasses import fields
+
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
@@ -8,12 +10,11 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.images import header_wcs, open_exposure
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.imaging import psf as psf_tools
+from gmadet_nb.imaging.quality import Quality
 from gmadet_nb.imaging.subtract import Difference
 
-_NUMBERS = (
-    *("kernel_sum", "kernel_sum_scatter", "noise_width", "star_width"),
-    "noise_factor",
-)
+_NUMBERS = ("kernel_sum", "kernel_sum_scatter", "noise_factor")
+_QUALITY = tuple(field.name for field in fields(Quality))
 
 
 def row_of(table, exposure_id):
@@ -75,10 +76,14 @@ def write_difference(path, difference, header):
     for name in ("difference", "reference", "noise", "mask"):
         data = difference.data if name == "difference" else getattr(difference, name)
         hdus.append(fits.ImageHDU(data, name=name.upper()))
-    for name in _NUMBERS:
-        value = getattr(difference, name)
+    hdus.append(psf_tools.psf_hdu(difference.psf, fits.ImageHDU, name="PSF"))
+    numbers = {name: getattr(difference, name) for name in _NUMBERS}
+    numbers |= {name: getattr(difference.quality, name) for name in _QUALITY}
+    for name, value in numbers.items():
         if np.isfinite(value):
             primary.header[f"HIERARCH {name.upper()}"] = value
+    for name in ("method", "convolved", "n_stars"):
+        primary.header[f"HIERARCH {name.upper()}"] = getattr(difference, name)
     with atomic_path(path) as temporary:
         fits.HDUList(hdus).writeto(temporary)
 
@@ -100,9 +105,21 @@ def read_difference(path):
                 )
                 for name in ("difference", "reference", "noise", "mask")
             }
-    except (OSError, KeyError) as error:
+            psf = psf_tools.psf_of_hdu(hdus["PSF"])
+    except (OSError, KeyError, AttributeError) as error:
         raise BadInputError(
             f"{path} must be a difference written by 03_detect: {error}. Run it again."
         ) from error
-    numbers = {name: float(header.get(name.upper(), np.nan)) for name in _NUMBERS}
-    return Difference(data=planes.pop("difference"), **planes, **numbers)
+    numbers = {
+        name: float(header.get(name.upper(), np.nan)) for name in _NUMBERS + _QUALITY
+    }
+    return Difference(
+        data=planes.pop("difference"),
+        **planes,
+        psf=psf,
+        quality=Quality(**{name: numbers.pop(name) for name in _QUALITY}),
+        method=header["METHOD"],
+        convolved=header["CONVOLVED"],
+        n_stars=header["N_STARS"],
+        **numbers,
+    )
