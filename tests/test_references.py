@@ -50,6 +50,7 @@ def make_reference(stars, rng):
             "n_images": 1,
             "alignment_rms": 0.05,
             "alignment_method": "wcs",
+            "correlation": 0.0,
         }
         return Reference(**(values | fields))
 

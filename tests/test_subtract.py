@@ -84,6 +84,7 @@ def run(pair, stars, *, method="kernel", degree=0):
         mask=mask,
         psf=psfs[1],
         fwhm=psfs[1].fwhm,
+        correlation=0.0,
     )
     return subtract(
         image,

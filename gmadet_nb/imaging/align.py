@@ -110,9 +110,13 @@ def find_alignment(science, reference, *, shape, science_wcs=None, reference_wcs
 
 
 def _brightest(sources):
-    # Hot pixels move with the detector: only stars tell where the sky is.
-    stars = sources[sources["is_star"]]
-    sources = stars if len(stars) >= _MIN_STARS else sources
+    # Hot pixels move with the detector: only stars tell where the sky is, and those
+    # that a PSF was fitted to tell it best.
+    for kind in ("psf_star", "is_star"):
+        stars = sources[sources[kind]] if kind in sources.colnames else ()
+        if len(stars) >= _MIN_STARS:
+            sources = stars
+            break
     order = np.argsort(np.asarray(sources["flux"]))[::-1][:_N_BRIGHTEST]
     return np.column_stack([sources["x"], sources["y"]]).astype(float)[order]
 
@@ -263,6 +267,43 @@ def _fetch(data, mask, alignment, dx, dy):
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     carried[outside] |= MASK_BITS["edge"]
     return values, carried
+
+
+def noise_correlation(alignment):
+    """Return how much a resampling correlates the noise of neighbouring pixels.
+
+    A value between pixels is a mean of several, so that its variance is below theirs,
+    and what it lacks is in the covariance with its neighbours: at large scales no noise
+    is lost. A blur by (a, 1 - 2 a, a) along each axis does nearly the same.
+
+    Parameters
+    ----------
+    alignment : Alignment
+
+    Returns
+    -------
+    share : float
+        a; 0 where pixels meet pixels.
+    """
+    ny, nx = alignment.shape
+    places = alignment(
+        *np.meshgrid(np.linspace(0, nx - 1, 25), np.linspace(0, ny - 1, 25))
+    )
+    phases = np.concatenate([(p - np.rint(p)).ravel() for p in places])
+    impulse = np.zeros(41)
+    impulse[20] = 1
+    # The weights that the pixels have in a value at each phase, by the splines.
+    at = np.arange(41)[None, :] + phases[:, None]
+    weights = map_coordinates(impulse, [at.ravel()], order=3).reshape(at.shape)
+    kept = float(np.mean(np.sum(weights**2, axis=1)))
+    # (1 - 2 a)^2 + 2 a^2 = kept
+    return float((4 - np.sqrt(max(16 - 24 * (1 - min(kept, 1)), 0))) / 12)
+
+
+def noise_blur(share):
+    """Return the (3, 3) kernel that correlates noise by `noise_correlation`."""
+    one = np.array([share, 1 - 2 * share, share])
+    return np.outer(one, one)
 
 
 def fill_holes(data):

@@ -13,8 +13,11 @@ BRIGHT_SNR = 50.0
 _RESIDUAL_SIGMA = 5.0
 # Noise widths between which a difference may teach.
 GOOD_WIDTH = (0.7, 1.5)
-# Above this share the bright stars' pixels are residuals rather than sky.
-MAX_STAR_SHARE = 0.6
+# Above this share the bright stars' pixels are residuals rather than sky: undersampled
+# stars of 2 pixels FWHM leave 0.2 to 0.7, well-sampled ones 0.05 to 0.2.
+MAX_STAR_SHARE = 0.8
+# Errors of fluxes this many times those of independent pixels are those of residuals.
+MAX_NOISE_FACTOR = 4.0
 # Fewer bright pixels tell nothing of the match.
 _FEW_PIXELS = 200
 
@@ -134,6 +137,12 @@ def judge(difference):
         return False, (
             f"noise of the difference over the expected noise must be {low} to {high}, "
             f"got {quality.noise_width:.2f}"
+        )
+    if difference.noise_factor > MAX_NOISE_FACTOR:
+        return False, (
+            "the error of a flux may be at most "
+            f"{MAX_NOISE_FACTOR:g} times that of independent pixels, got "
+            f"{difference.noise_factor:.1f}: residuals of stars are all over it"
         )
     few = quality.n_core_pixels < _FEW_PIXELS
     if difference.method != "none" and not few and quality.star_share > MAX_STAR_SHARE:

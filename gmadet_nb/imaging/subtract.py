@@ -15,13 +15,11 @@ from scipy.signal import oaconvolve
 from gmadet_nb.errors import BadImageError, BadParameterError
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
 from gmadet_nb.imaging import zogy
-from gmadet_nb.imaging.align import fill_holes
+from gmadet_nb.imaging.align import fill_holes, noise_blur
 from gmadet_nb.imaging.kernel import KernelFit
 from gmadet_nb.imaging.photometry import clipped_median, robust_width
 from gmadet_nb.imaging.psf import PSF
-from gmadet_nb.imaging.quality import Quality, grow, judge, measure_quality
-
-__all__ = ["METHODS", "Difference", "judge", "no_reference", "subtract"]
+from gmadet_nb.imaging.quality import Quality, grow, measure_quality
 
 METHODS = ("auto", "zogy", "kernel")
 # The science exposure is convolved where it is sharper by this ratio of widths.
@@ -202,6 +200,8 @@ class _Pair:
             for image in (science, reference)
         )
         self.variance = variance, reference.variance
+        # What interpolation did to the noise of the reference.
+        self.blur = noise_blur(reference.correlation)
         self.noise = tuple(
             float(np.sqrt(np.median(v[self.usable]))) for v in self.variance
         )
@@ -220,12 +220,14 @@ def _by_zogy(pair):
     ratio = _flux_ratio(pair)
     psfs = pair.psf, pair.reference_psf
     science, matched, noise2 = zogy.subtract_tiles(
-        pair.data, pair.variance, psfs, pair.noise, ratio
+        pair.data, pair.variance, psfs, pair.noise, ratio, pair.blur
     )
     noise = np.sqrt(np.clip(noise2, 1e-12, None), out=noise2)
 
     def filters(x, y):
-        return zogy.make_filters(psfs, (x, y), pair.noise, ratio, _WHITEN_SIDE)
+        return zogy.make_filters(
+            psfs, (x, y), pair.noise, ratio, pair.blur, _WHITEN_SIDE
+        )
 
     half = min(pair.psf.radius, _WHITEN_SIDE // 2 - 1)
     middle = filters(*_middle(matched.shape))
@@ -319,11 +321,12 @@ def _by_kernel(pair, degree):
         kernels, sums = (kernel, one), 1 / sums
     else:
         data, kernels = target - matched - level, (one, kernel)
-    whiten = _whitening(kernels, pair.noise)
+    of_noise = kernels[0], oaconvolve(kernels[1], pair.blur)
+    whiten = _whitening(of_noise, pair.noise)
     kernels = tuple(oaconvolve(k, whiten) for k in kernels)
     noise2 = sum(
-        oaconvolve(v, (k**2).astype(np.float32), mode="same")
-        for v, k in zip(pair.variance, kernels, strict=True)
+        oaconvolve(v, (oaconvolve(k, whiten) ** 2).astype(np.float32), mode="same")
+        for v, k in zip(pair.variance, of_noise, strict=True)
     )
     noise = np.sqrt(np.clip(noise2, 1e-12, None)).astype(np.float32)
     mask = _join_masks(pair.masks, kernels)

@@ -30,12 +30,15 @@ class Filters:
     ----------
     science, reference : (m, m // 2 + 1) complex arrays
         Transforms of the two kernels on a square of m pixels, centers at (0, 0).
+    blur : (m, m // 2 + 1) array
+        What the noise of the reference has been reduced to by its resampling.
     side : int
         m [pixel].
     """
 
     science: np.ndarray
     reference: np.ndarray
+    blur: np.ndarray
     side: int
 
     def kernel(self, name, half):
@@ -45,7 +48,7 @@ class Filters:
         return kernel[np.ix_(at, at)]
 
 
-def make_filters(psfs, place, noises, flux_ratio, side):
+def make_filters(psfs, place, noises, flux_ratio, blur, side):
     """Make the filters at one place.
 
     Parameters
@@ -58,6 +61,8 @@ def make_filters(psfs, place, noises, flux_ratio, side):
         Standard deviations of a sky pixel in each [adu].
     flux_ratio : float
         Counts of a star in the reference over those in the science exposure.
+    blur : (m, m) array
+        What the noise of the reference was convolved with, when it was resampled.
     side : int
         Of the square that is transformed [pixel].
 
@@ -68,13 +73,15 @@ def make_filters(psfs, place, noises, flux_ratio, side):
     science, reference = (_transform(psf.centered(*place), side) for psf in psfs)
     sigma_n, sigma_r = noises
     power = (sigma_n * flux_ratio * np.abs(reference)) ** 2
-    power += (sigma_r * np.abs(science)) ** 2
+    correlated = np.abs(_transform(blur, side))
+    power += (sigma_r * np.abs(science) * correlated) ** 2
     # Where neither passes any light there is nothing to weigh.
     root = np.sqrt(np.maximum(power, 1e-8 * power.max()))
     scale = np.hypot(sigma_n * flux_ratio, sigma_r) / flux_ratio
     return Filters(
         science=(flux_ratio * reference / root * scale).astype(np.complex64),
         reference=(science / root * scale).astype(np.complex64),
+        blur=correlated.astype(np.float32),
         side=side,
     )
 
@@ -90,7 +97,7 @@ def _transform(stamp, side):
     return fft.rfft2(padded)
 
 
-def subtract_tiles(images, variances, psfs, noises, flux_ratio):
+def subtract_tiles(images, variances, psfs, noises, flux_ratio, blur):
     """Filter and subtract in tiles, each with the PSFs at its middle.
 
     Parameters
@@ -98,7 +105,7 @@ def subtract_tiles(images, variances, psfs, noises, flux_ratio):
     images, variances : tuple of two (ny, nx) float32 arrays
         Science and reference above their backgrounds [adu], finite everywhere, and
         the variances of their pixels [adu^2].
-    psfs, noises, flux_ratio
+    psfs, noises, flux_ratio, blur
         See `make_filters`.
 
     Returns
@@ -120,7 +127,7 @@ def subtract_tiles(images, variances, psfs, noises, flux_ratio):
         for left in range(0, shape[1], step):
             height, width = min(step, shape[0] - top), min(step, shape[1] - left)
             place = left + (width - 1) / 2, top + (height - 1) / 2
-            filters = make_filters(psfs, place, noises, flux_ratio, side)
+            filters = make_filters(psfs, place, noises, flux_ratio, blur, side)
             tiles = [plane[top : top + side, left : left + side] for plane in padded]
             inner = slice(border, border + height), slice(border, border + width)
             for whole, part in zip(out, _filter_tile(tiles, filters), strict=True):
@@ -134,7 +141,8 @@ def _filter_tile(tiles, filters):
     for i, name in enumerate(("science", "reference")):
         passed = getattr(filters, name)
         made.append(fft.irfft2(fft.rfft2(tiles[i]) * passed, s=square))
-        spread = fft.rfft2(fft.irfft2(passed, s=square) ** 2)
+        of_noise = passed if name == "science" else passed * filters.blur
+        spread = fft.rfft2(fft.irfft2(of_noise, s=square) ** 2)
         variance = variance + fft.rfft2(tiles[2 + i]) * spread
     return *made, fft.irfft2(variance, s=square)
 

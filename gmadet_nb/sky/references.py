@@ -16,7 +16,7 @@ from gmadet_nb.files.images import (
     read_pixels,
 )
 from gmadet_nb.files.telescopes import header_values, load_telescope
-from gmadet_nb.imaging.align import find_alignment, resample
+from gmadet_nb.imaging.align import find_alignment, noise_correlation, resample
 from gmadet_nb.imaging.photometry import (
     clipped_median,
     find_sources,
@@ -52,6 +52,8 @@ class Reference:
     alignment_rms : float
         Worst of its images' [pixel].
     alignment_method : str
+    correlation : float
+        Of its noise, see `gmadet_nb.imaging.align.noise_correlation`.
     psf : PSF or None
         Of its stars, on the same pixels; None until `measure_reference_psf`.
     """
@@ -64,6 +66,7 @@ class Reference:
     n_images: int
     alignment_rms: float
     alignment_method: str
+    correlation: float
     psf: PSF | None = None
 
 
@@ -187,6 +190,7 @@ def place_reference(image, noise, sources, fwhm, *, science, science_sources):
         n_images=1,
         alignment_rms=alignment.rms,
         alignment_method=alignment.method,
+        correlation=noise_correlation(alignment),
     )
 
 
@@ -260,10 +264,11 @@ def stack_references(references, science_sources):
         variance=(weight**2 * variance).sum(axis=0).astype(np.float32),
         mask=mask,
         fwhm=float(np.mean([r.fwhm for r in references])),
-        text=f"stack of {', '.join(r.text for r in references)}",
+        text=f"stack of {len(references)}, best {references[0].text}",
         n_images=len(references),
         alignment_rms=max(r.alignment_rms for r in references),
         alignment_method=references[0].alignment_method,
+        correlation=float(np.mean([r.correlation for r in references])),
     )
 
 

@@ -21,6 +21,7 @@ from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import subtract as subtraction_tools
+from gmadet_nb.imaging.quality import judge
 from gmadet_nb.imaging.stars import choose_stars
 from gmadet_nb.sky import references
 
@@ -108,13 +109,13 @@ def detect_on_exposure(
         run.difference_path(exposure_id).unlink(missing_ok=True)
         logger.info("%s not subtracted: %s", exposure_id, error)
         return quality, None
-    quality["good"], quality["reason"] = subtraction_tools.judge(difference)
     snr = detect.significance(difference, difference.psf)
     # Without a reference the stars themselves fill the image: they are no noise.
     if subtraction != "none":
         factor = detect.measure_noise_factor(snr, difference)
         difference = replace(difference, noise_factor=factor)
         quality["noise_factor"], snr = factor, snr / factor
+    quality["good"], quality["reason"] = judge(difference)
     x, y = detect.find_candidates(
         snr, detection_threshold=threshold, fwhm=difference.psf.fwhm
     )

@@ -202,6 +202,7 @@ def _measure(image, row, run, psf_degree, settings):
             f"{settings['max_elongation']}, got {row['elongation']:.2f}: trailed or "
             "out of focus."
         )
+    sources["row"] = np.arange(len(sources))
     stars = choose_stars(sources)
     row["n_stars"] = len(stars)
     if len(stars) < settings["min_stars"]:
@@ -213,6 +214,11 @@ def _measure(image, row, run, psf_degree, settings):
     wanted = settings["psf_degree"]
     degree = int(psf_degree if wanted == "auto" else wanted)
     psf, kept = fit_psf(image, background, stars, degree=degree)
+    # A PSF gives better places than moments, the more so where pixels are coarse.
+    for name in ("x", "y"):
+        sources[name][kept["row"]] = kept[name]
+    sources["psf_star"] = np.isin(sources["row"], kept["row"])
+    sources.remove_column("row")
     row["n_stars"], row["fwhm"] = len(kept), psf.fwhm
     row["psf_kind"] = "constant" if psf.degree == 0 else f"polynomial {psf.degree}"
     middle = psf.centered((row["nx"] - 1) / 2, (row["ny"] - 1) / 2)
