@@ -9,13 +9,12 @@ from star_fields import known_psf
 
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.detect import (
-    FLAG_BITS,
     find_candidates,
-    measure_candidates,
     measure_noise_factor,
     significance,
     true_snr,
 )
+from gmadet_nb.imaging.measure import FLAG_BITS, measure_candidates
 from gmadet_nb.imaging.subtract import Difference
 
 SHAPE = (150, 210)  # (ny, nx), not square

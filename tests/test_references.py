@@ -160,7 +160,7 @@ def test_stack_is_on_the_flux_and_the_level_of_the_first(make_reference, stars, 
 def test_masked_pixel_is_taken_from_the_others(make_reference, stars, truth):
     references = [make_reference() for _ in range(3)]
     references[0].data[60, 70] = 1e6
-    references[0].mask[60, 70] = MASK_BITS["saturated"]
+    references[0].mask[60, 70] = MASK_BITS["bad"]
     for reference in references:
         reference.mask[80, 90] = MASK_BITS["bad"]
     stack = stack_references(references, stars)
@@ -169,6 +169,13 @@ def test_masked_pixel_is_taken_from_the_others(make_reference, stars, truth):
     assert abs(stack.data[60, 70] - truth[60, 70]) < 5 * np.sqrt(stack.variance[60, 70])
     assert stack.mask[80, 90] & MASK_BITS["bad"]
     assert np.count_nonzero(stack.mask) == 1
+
+
+def test_pixel_that_is_saturated_in_one_stays_so(make_reference, stars):
+    references = [make_reference() for _ in range(3)]
+    references[1].mask[60, 70] = MASK_BITS["saturated"]
+
+    assert stack_references(references, stars).mask[60, 70] == MASK_BITS["saturated"]
 
 
 def test_pixel_that_is_bad_in_each_image_for_another_reason_is_bad(
@@ -186,7 +193,7 @@ def test_stack_says_what_it_is_made_of(make_reference, stars):
         [make_reference(text="a"), make_reference(text="b", alignment_rms=0.2)], stars
     )
 
-    assert stack.text == "stack of a, b"
+    assert stack.text == "stack of 2, best a"
     assert stack.alignment_rms == 0.2
 
 

@@ -106,11 +106,21 @@ def detect(run, exposure_id, *, workflow="train", reference="stack", **changes):
     )
 
 
+def of_search(found):
+    return found.row, found.candidates
+
+
+def of_search_by(*args, **changes):
+    return of_search(detect(*args, **changes))
+
+
 @pytest.fixture(scope="module")
 def detected(run, used, simulated):
     results = [detect(run, name) for name in used]
     run.write_table("subtractions", difference.subtractions_table(results))
-    run.write_table("candidates", difference.candidates_table(results))
+    run.write_table(
+        "candidates", difference.candidates_table(results, run.read_table("exposures"))
+    )
     return results
 
 
@@ -294,7 +304,7 @@ def test_unknown_workflow_and_missing_simulation_are_refused(tmp_path, exposures
 
 
 def test_differences_are_as_noisy_as_expected(detected):
-    for row, candidates in detected:
+    for row, candidates in map(of_search, detected):
         assert row["good"], row["reason"]
         assert row["method"] in ("kernel", "zogy")
         assert row["noise_width"] == pytest.approx(1, abs=0.15)
@@ -303,11 +313,11 @@ def test_differences_are_as_noisy_as_expected(detected):
 
 
 def test_reference_never_holds_its_own_exposure(scratch, used, detected):
-    for row, _ in detected:
+    for row, _ in map(of_search, detected):
         assert row["exposure_id"] not in row["reference"]
         assert row["n_reference"] == len(used) - 1
         assert "night1_04" not in row["reference"]  # trailed, and set aside
-    best, _ = detect(scratch, used[0], reference="best")
+    best, _ = of_search_by(scratch, used[0], reference="best")
 
     assert best["n_reference"] == 1
     assert used[0] not in best["reference"]
@@ -318,7 +328,7 @@ def test_deep_reference_gives_the_transparency(nights, scratch, used, detected):
     truth = Table.read(nights / "night1/truth_exposures.ecsv")
     path = nights / "reference/reference.fits"
     for name, before in zip(used, detected, strict=True):
-        row, candidates = detect(scratch, name, reference=str(path))
+        row, candidates = of_search_by(scratch, name, reference=str(path))
 
         assert row["good"], row["reason"]
         assert row["reference"] == "file reference.fits"
@@ -327,12 +337,14 @@ def test_deep_reference_gives_the_transparency(nights, scratch, used, detected):
         assert row["kernel_sum"] == pytest.approx(
             row_of(truth, name)["transparency"], rel=0.05
         )
-        assert row["alignment_rms"] < before[0]["alignment_rms"]
+        assert row["alignment_rms"] < before.row["alignment_rms"]
         assert len(candidates) > 5
 
 
 def test_without_subtraction_stars_are_candidates(scratch, used):
-    row, candidates = detect(scratch, used[2], workflow="apply", subtraction="none")
+    row, candidates = of_search_by(
+        scratch, used[2], workflow="apply", subtraction="none"
+    )
     _, sources = products.read_psf_and_sources(scratch, used[2])
     stars = sources[sources["is_star"]]
     distance = np.hypot(
@@ -353,13 +365,15 @@ def test_reference_of_another_field_gives_a_row_with_its_reason(
     hdu = fits.PrimaryHDU(expose(moffat(SHAPE, 3.0), stars, rng=rng))
     hdu.header["GAIN"] = 2.0
     hdu.writeto(tmp_path / "other.fits")
-    row, candidates = detect(scratch, used[0], reference=str(tmp_path / "other.fits"))
+    row, candidates = of_search_by(
+        scratch, used[0], reference=str(tmp_path / "other.fits")
+    )
 
     assert candidates is None
     assert not row["good"]
     assert "same stars" in row["reason"]
     with pytest.raises(BadInputError, match=r"none could.*same stars"):
-        difference.candidates_table([(row, candidates)])
+        difference.candidates_table([difference.Search(row=row)], Table())
 
 
 def test_bright_injected_sources_are_found_again(matched):
@@ -418,9 +432,9 @@ def test_difference_comes_back_from_its_file(run, used, detected):
 
     assert back.data.shape == back.noise.shape == back.mask.shape == SHAPE
     assert np.isfinite(back.reference[back.usable]).all()
-    assert back.quality.noise_width == pytest.approx(detected[0][0]["noise_width"])
-    assert back.kernel_sum == pytest.approx(detected[0][0]["kernel_sum"])
-    assert back.method == detected[0][0]["method"]
+    assert back.quality.noise_width == pytest.approx(detected[0].row["noise_width"])
+    assert back.kernel_sum == pytest.approx(detected[0].row["kernel_sum"])
+    assert back.method == detected[0].row["method"]
     assert back.psf(50.3, 60.1).sum() == pytest.approx(1)
 
 
@@ -475,7 +489,7 @@ def test_what_is_written_stays_unmatched_without_a_person(run, exposures, matche
 
 def test_reference_that_is_the_exposure_itself_is_refused(scratch, used, exposures):
     path = row_of(exposures, used[0])["path"]
-    row, candidates = detect(scratch, used[0], reference=path, workflow="apply")
+    row, candidates = of_search_by(scratch, used[0], reference=path, workflow="apply")
 
     assert candidates is None
     assert "another image than the exposure" in row["reason"]

@@ -18,7 +18,14 @@ from scipy.ndimage import binary_dilation
 from gmadet_nb.errors import BadImageError, BadInputError
 from gmadet_nb.files.rundir import atomic_path
 
-MASK_BITS = {"bad": 1, "saturated": 2, "edge": 4, "injected": 8, "cosmic_ray": 16}
+MASK_BITS = {
+    "bad": 1,
+    "saturated": 2,
+    "edge": 4,
+    "injected": 8,
+    "cosmic_ray": 16,
+    "streak": 32,
+}
 # Pixels with one of these hold no measurement that physics may use.
 UNUSABLE = sum(bit for name, bit in MASK_BITS.items() if name != "injected")
 # What a file written here says of its pixels beyond what they show.

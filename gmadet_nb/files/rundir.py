@@ -17,6 +17,8 @@ TABLES = {
     "simulated_objects": "02_simulate",
     "candidates": "03_detect",
     "subtractions": "03_detect",
+    "negatives": "03_detect",
+    "streaks": "03_detect",
     "crossmatch": "04_cutouts",
     "completeness": "05_check_simulation",
     "split": "07_dataset",

@@ -24,6 +24,7 @@ _BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
 _MIN_MATCHES = 5
 _N_BRIGHTEST = 300
 _MIN_STARS = 15
+_RIM = 2.0  # [pixel] at the edge of a reference that is not trusted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,7 +265,8 @@ def _fetch(data, mask, alignment, dx, dy):
         )
         carried[share > 0.01] |= bit
     height, width = data.shape
-    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
+    # The outermost pixels of a detector are seldom good, and splines end in ripples.
+    outside = (x < _RIM) | (x > width - 1 - _RIM) | (y < _RIM) | (y > height - 1 - _RIM)
     carried[outside] |= MASK_BITS["edge"]
     return values, carried
 

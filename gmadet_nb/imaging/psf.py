@@ -89,16 +89,19 @@ class PSF:
         """
         return self.evaluate_many([float(x)], [float(y)])[0]
 
-    def evaluate_many(self, x, y):
+    def evaluate_many(self, x, y, origin=None):
         """Return the PSFs of sources at (x, y), both (n,), as an (n, k, k) array.
 
-        The same stamps as one by one, in a fraction of the time.
+        The same stamps as one by one, in a fraction of the time. ``origin``, two (n,)
+        arrays of whole numbers, are the pixels in the stamps' middles, where these are
+        not the nearest.
         """
         x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        middle_x, middle_y = (np.rint(x), np.rint(y)) if origin is None else origin
         n_terms, k, _ = self._splines.shape
         offsets, step = np.arange(-self.radius, self.radius + 1), self.oversampling
-        rows = k // 2 + (offsets + (np.rint(y) - y)[:, None]) * step
-        columns = k // 2 + (offsets + (np.rint(x) - x)[:, None]) * step
+        rows = k // 2 + (offsets + (middle_y - y)[:, None]) * step
+        columns = k // 2 + (offsets + (middle_x - x)[:, None]) * step
         of_source = self._terms(x, y).T @ self._splines.reshape(n_terms, -1)
         across = spline_matrix(rows, k) @ of_source.reshape(-1, k, k)
         pixels = across @ spline_matrix(columns, k).transpose(0, 2, 1)

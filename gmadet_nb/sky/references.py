@@ -254,11 +254,15 @@ def stack_references(references, science_sources):
     good = np.stack([(r.mask & UNUSABLE) == 0 for r in references])
     good &= _near_median(data, variance, good)
     n = good.sum(axis=0)
+    # A saturated pixel stays one though the others have it: a star of which a part is
+    # missing in some of the images has a PSF that no other star has.
+    full = np.bitwise_or.reduce([r.mask & MASK_BITS["saturated"] for r in references])
     # Where no image is good the plain mean stands, and the mask says so.
     weight = np.where(n > 0, good, True) / np.where(n > 0, n, len(references))
     masks = np.stack([r.mask for r in references])
     mask = np.where(n > 0, 0, np.bitwise_and.reduce(masks, axis=0)).astype(np.uint8)
     mask[(n == 0) & (mask == 0)] = MASK_BITS["bad"]
+    mask |= full
     return Reference(
         data=(weight * data).sum(axis=0).astype(np.float32),
         variance=(weight**2 * variance).sum(axis=0).astype(np.float32),

@@ -1,7 +1,7 @@
 """03: the difference of one exposure, and its candidates."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +21,11 @@ from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import subtract as subtraction_tools
+from gmadet_nb.imaging.measure import measure_candidates
 from gmadet_nb.imaging.quality import judge
+from gmadet_nb.imaging.repeats import mark_repeats
 from gmadet_nb.imaging.stars import choose_stars
+from gmadet_nb.imaging.streaks import find_streaks, mask_streaks
 from gmadet_nb.sky import references
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,25 @@ _SUBTRACTION_UNITS = {
     "reference_fwhm": u.pix,
     "alignment_rms": u.pix,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What the search of one exposure found.
+
+    Attributes
+    ----------
+    row : dict
+        One row of the subtractions table.
+    candidates, negatives, streaks : astropy.table.Table or None
+        New light, light that is missing, and trails; None where there is no
+        difference to look at.
+    """
+
+    row: dict
+    candidates: Table | None = None
+    negatives: Table | None = None
+    streaks: Table | None = None
 
 
 def check_subtraction(subtraction):
@@ -82,10 +104,7 @@ def detect_on_exposure(
 
     Returns
     -------
-    row : dict
-        One row of the subtractions table.
-    candidates : astropy.table.Table or None
-        None where no difference could be made.
+    found : Search
     """
     run = RunDir(run_dir)
     exposures = run.read_table("exposures")
@@ -108,28 +127,54 @@ def detect_on_exposure(
         # That of an earlier search must not pass for this one's.
         run.difference_path(exposure_id).unlink(missing_ok=True)
         logger.info("%s not subtracted: %s", exposure_id, error)
-        return quality, None
-    snr = detect.significance(difference, difference.psf)
+        return Search(row=quality)
+    difference, found = _search(difference, science, quality, threshold)
+    write_difference(run.difference_path(exposure_id), difference, science.header)
+    return found
+
+
+def _search(difference, science, quality, threshold):
+    """Find what is on a difference, and note in ``quality`` how much."""
+    psf = difference.psf
+    snr = detect.significance(difference, psf)
+    streaks = find_streaks(snr[:0], science.exposure_id, fwhm=psf.fwhm)
+    negatives = None
     # Without a reference the stars themselves fill the image: they are no noise.
-    if subtraction != "none":
+    if difference.method != "none":
         factor = detect.measure_noise_factor(snr, difference)
         difference = replace(difference, noise_factor=factor)
         quality["noise_factor"], snr = factor, snr / factor
+        streaks = find_streaks(snr, science.exposure_id, fwhm=psf.fwhm)
+        if len(streaks):
+            mask = mask_streaks(difference.mask, streaks, fwhm=psf.fwhm)
+            difference = replace(difference, mask=mask)
+            snr = detect.significance(difference, psf) / factor
     quality["good"], quality["reason"] = judge(difference)
-    x, y = detect.find_candidates(
-        snr, detection_threshold=threshold, fwhm=difference.psf.fwhm
+    there = _reference_sources(difference)
+    tables = []
+    for sign in (1, -1) if difference.method != "none" else (1,):
+        x, y = detect.find_candidates(
+            sign * snr, detection_threshold=threshold, fwhm=psf.fwhm
+        )
+        tables.append(
+            measure_candidates(
+                difference,
+                science,
+                psf,
+                x,
+                y,
+                reference_sources=there,
+                snr=snr,
+                sign=sign,
+            )
+        )
+    candidates, negatives = tables[0], tables[1] if len(tables) > 1 else None
+    quality["n_candidates"], quality["n_streaks"] = len(candidates), len(streaks)
+    quality["n_negatives"] = 0 if negatives is None else len(negatives)
+    found = Search(
+        row=quality, candidates=candidates, negatives=negatives, streaks=streaks
     )
-    candidates = detect.measure_candidates(
-        difference,
-        science,
-        difference.psf,
-        x,
-        y,
-        reference_sources=_reference_sources(difference),
-    )
-    quality["n_candidates"] = len(candidates)
-    write_difference(run.difference_path(exposure_id), difference, science.header)
-    return quality, candidates
+    return difference, found
 
 
 def _empty_subtraction(exposure_id, fwhm):
@@ -139,7 +184,8 @@ def _empty_subtraction(exposure_id, fwhm):
     row |= {"alignment_rms": np.nan, "alignment_method": "", "kernel_sum": np.nan}
     row |= {"kernel_sum_scatter": np.nan, "noise_width": np.nan, "star_width": np.nan}
     row |= {"star_share": np.nan, "dipole_share": np.nan, "noise_factor": 1.0}
-    return row | {"n_candidates": 0, "good": False, "reason": ""}
+    row |= {"n_candidates": 0, "n_negatives": 0, "n_streaks": 0}
+    return row | {"good": False, "reason": ""}
 
 
 def _make_difference(run, exposures, row, science, measured, choice, quality):
@@ -260,29 +306,47 @@ def _reference_sources(difference):
 
 def subtractions_table(results):
     """Make the subtractions table of the results of `detect_on_exposure`."""
-    table = Table(rows=[row for row, _ in results])
+    table = Table(rows=[found.row for found in results])
     for name, unit in _SUBTRACTION_UNITS.items():
         table[name].unit = unit
     return table
 
 
-def candidates_table(results):
+def candidates_table(results, exposures):
     """Stack the candidates of the results of `detect_on_exposure`.
+
+    Parameters
+    ----------
+    results : list of Search
+    exposures : astropy.table.Table
+        Their pixel scales tell which candidates stay with the detector.
+
+    Returns
+    -------
+    candidates : astropy.table.Table
 
     Raises
     ------
     BadInputError
         If no exposure could be searched.
     """
-    tables = [candidates for _, candidates in results if candidates is not None]
+    tables = [found.candidates for found in results if found.candidates is not None]
     if not tables:
         reasons = "; ".join(
-            f"{row['exposure_id']}: {row['reason']}" for row, _ in results
+            f"{found.row['exposure_id']}: {found.row['reason']}" for found in results
         )
         raise BadInputError(
             f"At least one exposure must be subtracted, and none could: {reasons}"
         )
-    return vstack(tables, metadata_conflicts="silent")
+    scales = dict(zip(exposures["exposure_id"], exposures["pixel_scale"], strict=True))
+    return mark_repeats(vstack(tables, metadata_conflicts="silent"), scales)
+
+
+def stack_found(results, name):
+    """Stack ``negatives`` or ``streaks`` of all exposures; an empty table for none."""
+    tables = [getattr(found, name) for found in results]
+    tables = [table for table in tables if table is not None]
+    return vstack(tables, metadata_conflicts="silent") if tables else Table()
 
 
 def check_candidates(candidates, detection_threshold):

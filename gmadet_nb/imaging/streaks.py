@@ -1,0 +1,195 @@
+"""Streaks of satellites: one row each in place of hundreds of candidates."""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+from gmadet_nb.files.images import MASK_BITS
+from gmadet_nb.imaging.quality import grow
+
+# Pixels of the significance image above this may belong to a streak [sigma].
+_PIXEL_SNR = 2.5
+_MAX_PIXELS = 60_000
+_N_ANGLES = 360
+_MAX_STREAKS = 10
+# Cells along a line, one FWHM long, that hold such a pixel: a trail fills nearly all,
+# residuals of a crowded field a third.
+_LEAST_COVERAGE = 0.85
+_MAX_GAP = 3  # [cells]
+_LEAST_LENGTH = 20.0  # [FWHM]
+# A line this near to the detector's rows or columns is its own [degree].
+_ALONG_DETECTOR = 1.0
+
+
+def find_streaks(snr, exposure_id, *, fwhm):
+    """Find straight trails on a significance image.
+
+    A Hough transform of the significant pixels proposes lines; one counts where it is
+    filled without long gaps over 20 FWHM or more, by pixels that are far more frequent
+    on it than on lines beside it.
+
+    Parameters
+    ----------
+    snr : (ny, nx) array
+        From `gmadet_nb.imaging.detect.significance`; 0 where it is masked.
+    exposure_id : str
+    fwhm : float
+        [pixel]
+
+    Returns
+    -------
+    streaks : astropy.table.Table
+        ``exposure_id``, ``x1``, ``y1``, ``x2``, ``y2`` (its ends), ``length``,
+        ``width`` [pixel], ``angle`` (from the x axis, counterclockwise) [degree],
+        ``snr`` (median along it), ``kind``: ``streak``, or ``detector`` for a line
+        along a row or a column.
+    """
+    high = snr > _PIXEL_SNR
+    if high.sum() > _MAX_PIXELS:
+        high = snr > np.partition(snr[high], -_MAX_PIXELS)[-_MAX_PIXELS]
+    y, x = (part.astype(float) for part in np.nonzero(high))
+    rows = []
+    while len(rows) < _MAX_STREAKS and len(x) > 2 * _LEAST_LENGTH:
+        line = _best_line(x, y, snr.shape, fwhm)
+        found = _refine(line, x, y, fwhm)
+        if found is None:
+            break
+        along, across, ends, line = found
+        on_it = (np.abs(across) <= 2.5 * fwhm) & (along >= ends[0]) & (along <= ends[1])
+        rows.append(_describe(line, ends, snr, x[on_it], y[on_it], across[on_it]))
+        x, y = x[~on_it], y[~on_it]
+    return _streaks_table(rows, exposure_id)
+
+
+def _best_line(x, y, shape, fwhm):
+    """Return the angle and the offset of the line with the most pixels on it."""
+    angles = np.arange(_N_ANGLES) * np.pi / _N_ANGLES
+    diagonal = np.hypot(*shape)
+    width = max(1.0, fwhm)
+    n_bins = int(2 * diagonal / width) + 2
+    best = (-np.inf, 0.0, 0.0)
+    for angle in angles:
+        offset = y * np.cos(angle) - x * np.sin(angle)
+        counts = np.bincount(
+            ((offset + diagonal) / width).astype(int), minlength=n_bins
+        )
+        # Against the lines beside it: a long line through a crowd is no streak.
+        excess = counts[1:-1] - 0.5 * (counts[:-2] + counts[2:])
+        score = excess / np.sqrt(counts[1:-1] + 25)
+        i = int(np.argmax(score))
+        if score[i] > best[0]:
+            best = (score[i], angle, (i + 1.5) * width - diagonal)
+    return best[1:]
+
+
+def _refine(line, x, y, fwhm):
+    """Fit a line to its pixels, and find where it is filled; None for no streak."""
+    angle, offset = line
+    reach = 3.0 * fwhm
+    for _ in range(4):
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = y * np.cos(angle) - x * np.sin(angle) - offset
+        near = np.abs(across) <= reach
+        if near.sum() < _LEAST_LENGTH:
+            return None
+        slope, level = np.polyfit(along[near], across[near], 1)
+        angle, offset = angle + np.arctan(slope), offset + level
+        reach = max(1.0 * fwhm, 0.6 * reach)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle) - offset
+    ends = _filled(along[np.abs(across) <= 0.75 * fwhm], fwhm)
+    if ends is None:
+        return None
+    within = (along >= ends[0]) & (along <= ends[1])
+    on_it = np.count_nonzero(within & (np.abs(across) <= 0.75 * fwhm))
+    beside = [
+        np.count_nonzero(within & (np.abs(across - shift) <= 0.75 * fwhm))
+        for shift in (-4 * fwhm, 4 * fwhm)
+    ]
+    if on_it < 3 * max(beside):
+        return None
+    return along, across, ends, (angle, offset)
+
+
+def _filled(along, fwhm):
+    """Return the ends of the longest stretch that is filled, or None."""
+    cells = np.unique(np.floor(along / fwhm).astype(int))
+    if len(cells) == 0:
+        return None
+    parts = np.split(cells, np.flatnonzero(np.diff(cells) > _MAX_GAP) + 1)
+    best = max(parts, key=len)
+    length = best[-1] - best[0] + 1
+    if length < _LEAST_LENGTH or len(best) < _LEAST_COVERAGE * length:
+        return None
+    return best[0] * fwhm, (best[-1] + 1) * fwhm
+
+
+def _describe(line, ends, snr, x, y, across):
+    angle, offset = line
+    (x1, y1), (x2, y2) = (
+        (
+            e * np.cos(angle) - offset * np.sin(angle),
+            e * np.sin(angle) + offset * np.cos(angle),
+        )
+        for e in ends
+    )
+    degrees = np.degrees(angle) % 180
+    from_axis = min(degrees % 90, 90 - degrees % 90)
+    values = snr[y.astype(int), x.astype(int)]
+    return {
+        "x1": x1,
+        "y1": y1,
+        "x2": x2,
+        "y2": y2,
+        "length": ends[1] - ends[0],
+        "width": 2.3548 * float(np.sqrt(np.average(across**2, weights=values))),
+        "angle": degrees,
+        "snr": float(np.median(values)),
+        "kind": "detector" if from_axis < _ALONG_DETECTOR else "streak",
+    }
+
+
+def _streaks_table(rows, exposure_id):
+    names = ("x1", "y1", "x2", "y2", "length", "width", "angle", "snr")
+    table = Table(
+        {name: np.array([row[name] for row in rows], dtype=float) for name in names}
+    )
+    for name in names[:6]:
+        table[name].unit = u.pix
+    table["angle"].unit = u.deg
+    table["kind"] = np.array([row["kind"] for row in rows], dtype="U8")
+    table.add_column(
+        np.full(len(rows), exposure_id, dtype=f"U{max(1, len(exposure_id))}"),
+        name="exposure_id",
+        index=0,
+    )
+    return table
+
+
+def mask_streaks(mask, streaks, *, fwhm):
+    """Mark the pixels of streaks in a mask.
+
+    Parameters
+    ----------
+    mask : (ny, nx) uint8 array
+    streaks : astropy.table.Table
+    fwhm : float
+        [pixel]
+
+    Returns
+    -------
+    mask : (ny, nx) uint8 array
+        With the bit ``streak``: such a pixel holds no measurement of a point source.
+    """
+    on_streak = np.zeros(mask.shape, dtype=bool)
+    for row in streaks:
+        n = int(2 * row["length"]) + 2
+        x = np.rint(np.linspace(row["x1"], row["x2"], n)).astype(int)
+        y = np.rint(np.linspace(row["y1"], row["y2"], n)).astype(int)
+        inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+        on_streak[y[inside], x[inside]] = True
+    reach = max(1, round(max([1.5 * fwhm, *(streaks["width"] * 0.85)])))
+    marked = mask.copy()
+    if on_streak.any():
+        marked[grow(on_streak, reach)] |= MASK_BITS["streak"]
+    return marked
