@@ -16,7 +16,11 @@ _MAX_STREAKS = 10
 # residuals of a crowded field a third.
 _LEAST_COVERAGE = 0.85
 _MAX_GAP = 3  # [cells]
+# Median over the significant pixels of a streak; those of noise alone have 3.
+_LEAST_SNR = 4.3
 _LEAST_LENGTH = 20.0  # [FWHM]
+# A streak is narrower than so many FWHM: the lines beside it are that far away.
+_BESIDE = 6
 # A line this near to the detector's rows or columns is its own [degree].
 _ALONG_DETECTOR = 1.0
 
@@ -49,14 +53,19 @@ def find_streaks(snr, exposure_id, *, fwhm):
         high = snr > np.partition(snr[high], -_MAX_PIXELS)[-_MAX_PIXELS]
     y, x = (part.astype(float) for part in np.nonzero(high))
     rows = []
-    while len(rows) < _MAX_STREAKS and len(x) > 2 * _LEAST_LENGTH:
+    for _ in range(_MAX_STREAKS):
+        if len(x) < 2 * _LEAST_LENGTH:
+            break
         line = _best_line(x, y, snr.shape, fwhm)
         found = _refine(line, x, y, fwhm)
         if found is None:
             break
         along, across, ends, line = found
-        on_it = (np.abs(across) <= 2.5 * fwhm) & (along >= ends[0]) & (along <= ends[1])
-        rows.append(_describe(line, ends, snr, x[on_it], y[on_it], across[on_it]))
+        on_it = (np.abs(across) <= 0.5 * _BESIDE * fwhm) & (along >= ends[0])
+        on_it &= along <= ends[1]
+        row = _describe(line, ends, snr, x[on_it], y[on_it], across[on_it])
+        if row["snr"] >= _LEAST_SNR:
+            rows.append(row)
         x, y = x[~on_it], y[~on_it]
     return _streaks_table(rows, exposure_id)
 
@@ -74,18 +83,19 @@ def _best_line(x, y, shape, fwhm):
             ((offset + diagonal) / width).astype(int), minlength=n_bins
         )
         # Against the lines beside it: a long line through a crowd is no streak.
-        excess = counts[1:-1] - 0.5 * (counts[:-2] + counts[2:])
-        score = excess / np.sqrt(counts[1:-1] + 25)
+        padded = np.pad(counts, _BESIDE)
+        beside = np.maximum(padded[: -2 * _BESIDE], padded[2 * _BESIDE :])
+        score = (counts - beside) / np.sqrt(counts + 25)
         i = int(np.argmax(score))
         if score[i] > best[0]:
-            best = (score[i], angle, (i + 1.5) * width - diagonal)
+            best = (score[i], angle, (i + 0.5) * width - diagonal)
     return best[1:]
 
 
 def _refine(line, x, y, fwhm):
     """Fit a line to its pixels, and find where it is filled; None for no streak."""
     angle, offset = line
-    reach = 3.0 * fwhm
+    reach = 4.0 * fwhm
     for _ in range(4):
         along = x * np.cos(angle) + y * np.sin(angle)
         across = y * np.cos(angle) - x * np.sin(angle) - offset
@@ -94,7 +104,7 @@ def _refine(line, x, y, fwhm):
             return None
         slope, level = np.polyfit(along[near], across[near], 1)
         angle, offset = angle + np.arctan(slope), offset + level
-        reach = max(1.0 * fwhm, 0.6 * reach)
+        reach = max(1.5 * fwhm, 0.7 * reach)
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle) - offset
     ends = _filled(along[np.abs(across) <= 0.75 * fwhm], fwhm)
@@ -104,7 +114,7 @@ def _refine(line, x, y, fwhm):
     on_it = np.count_nonzero(within & (np.abs(across) <= 0.75 * fwhm))
     beside = [
         np.count_nonzero(within & (np.abs(across - shift) <= 0.75 * fwhm))
-        for shift in (-4 * fwhm, 4 * fwhm)
+        for shift in (-_BESIDE * fwhm, _BESIDE * fwhm)
     ]
     if on_it < 3 * max(beside):
         return None

@@ -71,7 +71,11 @@ class Reference:
 
 
 def rank_exposures(exposures, *, without):
-    """Rank the used exposures by what they show: low noise times small FWHM.
+    """Rank the used exposures by their depth, the sharp ones first.
+
+    Noise over the flux of stars, so that a cloud counts, times the square of the FWHM:
+    once for the noise under a star, and once more since a reference that is broader
+    than the exposure cannot be matched to it well.
 
     Parameters
     ----------
@@ -103,7 +107,10 @@ def rank_exposures(exposures, *, without):
             f"filter {str(science['filter'])!r}, and there is none. "
             "Set 'reference' to a file."
         )
-    depth = np.asarray(others["noise"] / others["exptime"]) * np.asarray(others["fwhm"])
+    light = np.asarray(others["bright_flux"], dtype=float)
+    if not np.isfinite(light).all():
+        light = np.asarray(others["exptime"], dtype=float)
+    depth = np.asarray(others["noise"]) / light * np.asarray(others["fwhm"]) ** 2
     return others[np.argsort(depth, kind="stable")]
 
 

@@ -32,6 +32,7 @@ _ZERO_POINT_KEYWORDS = ("MAGZP", "MAGZPT", "ZEROPT", "MAGZERO", "PHOTZP", "MAGZE
 _DEFAULT_ZERO_POINT = 30.0
 # Where the telescope file names none; few stars lower it.
 _PSF_DEGREE = 2
+_NTH_BRIGHTEST = 30
 _EXPOSURE_UNITS = {
     "mjd": u.d,
     "exptime": u.s,
@@ -47,6 +48,7 @@ _EXPOSURE_UNITS = {
     "noise": u.adu,
     "fwhm": u.pix,
     "limiting_mag": u.mag,
+    "bright_flux": u.adu,
 }
 
 
@@ -106,7 +108,13 @@ def _empty_row(exposure_id, path, telescope):
     row |= {"nx": 0, "ny": 0, "ra": np.nan, "dec": np.nan}
     row |= {"background": np.nan, "background_rms": np.nan, "noise": np.nan}
     row |= {"noise_model": "", "fwhm": np.nan, "elongation": np.nan, "n_stars": 0}
-    row |= {"psf_kind": "", "limiting_mag": np.nan, "used": False, "reason": ""}
+    row |= {
+        "bright_flux": np.nan,
+        "psf_kind": "",
+        "limiting_mag": np.nan,
+        "used": False,
+        "reason": "",
+    }
     return row
 
 
@@ -195,6 +203,7 @@ def _measure(image, row, run, psf_degree, settings):
     peak = 0.8 * (image.saturation - row["background"])
     sources["is_star"] = mark_stars(sources, saturation_peak=peak)
     row["elongation"] = _typical_elongation(sources, peak)
+    row["bright_flux"] = _bright_flux(sources)
     # The question of trails comes first: a trailed image has no round stars.
     if row["elongation"] > settings["max_elongation"]:
         raise BadImageError(
@@ -232,6 +241,15 @@ def _typical_elongation(sources, saturation_peak):
     bright = sources[good]
     bright = bright[np.argsort(np.asarray(bright["flux"]))[::-1][:100]]
     return float(np.median(bright["elongation"])) if len(bright) else np.nan
+
+
+def _bright_flux(sources):
+    """Return the flux of the 30th brightest source: it falls as clouds come.
+
+    The same stars are the brightest in all exposures of a field, saturated or not.
+    """
+    flux = np.sort(np.asarray(sources["flux"]))[::-1]
+    return float(flux[_NTH_BRIGHTEST - 1]) if len(flux) >= _NTH_BRIGHTEST else np.nan
 
 
 def exposures_table(rows):
