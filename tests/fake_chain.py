@@ -22,7 +22,7 @@ PARAMETERS = {
     ],
     "03_detect": [
         'workflow: str = "train"  # train or apply',
-        'subtraction: str = "reference"  # none or reference',
+        'subtraction: str = "auto"  # auto or none',
         'reference: str = "stack"  # path, best or stack',
         "detection_threshold: float = 4.0  # S/N of a candidate [sigma]",
     ],

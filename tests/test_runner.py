@@ -214,7 +214,7 @@ def test_all_stages_run_once_in_order_and_leave_their_records(finished):
     assert list(entries) == finished.ran
     assert entries["03_detect"]["parameters"] == {
         "workflow": "train",
-        "subtraction": "reference",
+        "subtraction": "auto",
         "reference": "stack",
         "detection_threshold": 4.0,
     }

@@ -168,7 +168,8 @@ def _refine(guess, here, there, shape, method):
             return None
         i, j = matched.T
         left = there[j] - mapped[i]
-        order = 0 if len(i) < 8 else 1 if len(i) < 40 else 2
+        # A distortion that a WCS was fitted by may be wrong to the third order.
+        order = 0 if len(i) < 8 else 1 if len(i) < 40 else 2 if len(i) < 80 else 3
         terms = polynomial_terms(*here[i].T, shape, order)
         step, kept = _fit_clipped(terms, left)
         coefficients = coefficients.copy()
