@@ -15,6 +15,7 @@ from gmadet_nb.imaging.detect import (
     true_snr,
 )
 from gmadet_nb.imaging.measure import FLAG_BITS, measure_candidates
+from gmadet_nb.imaging.photometry import robust_width
 from gmadet_nb.imaging.subtract import Difference
 
 SHAPE = (150, 210)  # (ny, nx), not square
@@ -482,3 +483,81 @@ def test_a_wider_map_gives_larger_errors_and_a_smaller_true_snr(
     assert true_snr(replace(difference, noise_factor=2.0), psf, x[0], y[0], 100.0)[
         0
     ] == pytest.approx(there / 2)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 4.0])
+def test_errors_of_place_and_flux_are_those_that_are_made(
+    make_difference, make_image, psf, gain
+):
+    rng = np.random.default_rng(5)
+    y, x = 15.0 + 20.0 * np.mgrid[:7, :10].reshape(2, -1)
+    pulls = []
+    for _ in range(6):
+        at = x + rng.uniform(-0.5, 0.5, 70), y + rng.uniform(-0.5, 0.5, 70)
+        flux = np.full(70, flux_of(40.0, psf))
+        difference = make_difference(*at, flux, gain=gain)
+        found = measure_candidates(
+            difference,
+            make_image(data=difference.data, mask=difference.mask),
+            psf,
+            *(np.rint(place).astype(int) for place in at),
+            reference_sources=NO_SOURCES,
+        )
+        pulls.append(
+            [
+                (found["flux"] - flux) / found["flux_err"],
+                (found["x"] - at[0]) / found["x_err"],
+                (found["y"] - at[1]) / found["y_err"],
+            ]
+        )
+    pulls = np.concatenate(pulls, axis=1)
+
+    # 420 of each: a robust width to 1.17 / sqrt(840), a mean to 1 / sqrt(420).
+    for values in pulls:
+        assert robust_width(values) == pytest.approx(1, abs=5 * 0.04)
+        assert np.mean(values) == pytest.approx(0, abs=5 * 0.05)
+
+
+def test_shifted_star_is_a_dipole(make_difference, make_image, psf):
+    flux = flux_of(60.0, psf)
+    difference = make_difference([50.0, 52.5, 120.0], [60.0] * 3, [flux, -flux, flux])
+    snr = significance(difference, psf)
+    found = measure_candidates(
+        difference,
+        make_image(data=difference.data, mask=difference.mask),
+        psf,
+        np.array([50, 120]),
+        np.array([60, 60]),
+        reference_sources=NO_SOURCES,
+        snr=snr,
+    )
+
+    assert found["dipole"][0] > 0.5
+    assert found["flags"][0] & FLAG_BITS["dipole"]
+    # Noise beside a source of S/N 60 reaches some -3 sigma.
+    assert found["dipole"][1] < 0.1
+    assert not found["flags"][1] & FLAG_BITS["dipole"]
+
+
+def test_missing_light_is_measured_as_such(make_difference, make_image, psf):
+    flux = flux_of(50.0, psf)
+    difference = make_difference([50.3], [60.2], [-flux])
+    snr = significance(difference, psf)
+    x, y = find_candidates(-snr, detection_threshold=5.0, fwhm=psf.fwhm)
+    found = measure_candidates(
+        difference,
+        make_image(data=difference.data, mask=difference.mask),
+        psf,
+        x,
+        y,
+        reference_sources=NO_SOURCES,
+        snr=snr,
+        sign=-1,
+    )
+
+    assert len(find_candidates(snr, detection_threshold=5.0, fwhm=psf.fwhm)[0]) == 0
+    assert len(found) == 1
+    # S/N 50: the flux to 2 %, the place to 3 / 2.35 / 50 = 0.03 pixel.
+    assert found["flux"][0] == pytest.approx(-flux, rel=5 * 0.02)
+    assert found["x"][0] == pytest.approx(50.3, abs=5 * 0.03)
+    assert found["candidate_id"][0] == "test_01_neg_x0050y0060"

@@ -237,6 +237,21 @@ def test_signal_to_noise_is_drawn_evenly_in_its_logarithm(make_image, draw):
     np.testing.assert_allclose(sources["mag"], 25 - 2.5 * np.log10(sources["flux"]))
 
 
+def test_magnitudes_crowd_around_the_limit_where_asked(make_image, draw):
+    sources = draw(
+        make_image(), n_sources=400, min_separation=0.0, brightness=("limit", 10, 24)
+    )
+    # Flat sky: S/N 5 is at one magnitude, but for what stars of the field add. Near the
+    # limit lie two thirds, and 3 of 14 mag of the third that is uniform: 0.738.
+    faint = np.asarray(sources["mag"])[np.argsort(np.abs(np.log(sources["snr"] / 5)))][
+        0
+    ]
+    near = np.abs(sources["mag"] - faint) < 1.5
+
+    assert near.mean() == pytest.approx(0.738, abs=5 * np.sqrt(0.74 * 0.26 / 400))
+    assert (sources["mag"].min() >= 10) & (sources["mag"].max() <= 24)
+
+
 def test_sky_positions_are_those_of_the_wcs(make_image, draw):
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [1.0, 1.0]

@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from star_fields import expose, moffat, scatter_stars, true_psf
 
 from gmadet_nb.campaign.demo import optics
-from gmadet_nb.errors import BadImageError
+from gmadet_nb.errors import BadImageError, BadParameterError
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.kernel import kernel_half_width
 from gmadet_nb.imaging.quality import judge
@@ -76,7 +76,7 @@ def pair(stars, rng, make_image):
     return make
 
 
-def run(pair, stars, *, method="kernel", degree=0):
+def run(pair, stars, *, method="kernel", degree=0, alignment_rms=0.0):
     image, variance, (data, reference_variance, mask), psfs = pair
     reference = SimpleNamespace(
         data=data,
@@ -85,6 +85,8 @@ def run(pair, stars, *, method="kernel", degree=0):
         psf=psfs[1],
         fwhm=psfs[1].fwhm,
         correlation=0.0,
+        alignment_rms=alignment_rms,
+        n_images=1,
     )
     return subtract(
         image,
@@ -353,3 +355,48 @@ def test_bright_stars_hold_the_scale_on_a_noisy_and_empty_sky(
     # a fit that leaves out the stars' cores as outliers loses far more.
     assert difference.kernel_sum == pytest.approx(1, abs=0.1)
     assert difference.quality.noise_width == pytest.approx(1, abs=2 * WIDTH_ERROR)
+
+
+def test_scatter_of_the_places_is_noise_on_the_slopes_of_stars(pair, stars):
+    made = pair()
+    exact, scattered = (run(made, stars, alignment_rms=rms) for rms in (0.0, 0.1))
+    more = np.sqrt(scattered.noise**2 - exact.noise**2)
+    slope = np.hypot(*np.gradient(exact.reference))
+
+    np.testing.assert_allclose(more, 0.1 * slope, atol=0.02 * slope.max())
+    np.testing.assert_array_equal(scattered.data, exact.data)
+
+
+@pytest.mark.parametrize("method", ["kernel", "zogy"])
+def test_difference_knows_its_own_psf(pair, stars, method):
+    new = {"x": np.array([95.3]), "y": np.array([76.6]), "flux": np.array([6e4])}
+    made = pair(2.6, 3.6, transients=new)
+    difference = run(made, stars, method=method)
+    model = np.zeros(SHAPE)
+    optics.add_stamp(model, difference.psf(95.3, 76.6), 95.3, 76.6)
+    core = model > 0.1 * model.max()
+    left = difference.data - 6e4 * model
+
+    # Where the source holds 600 adu and more a pixel, its PSF explains it to 3 %.
+    assert np.abs(left[core]).max() < 0.03 * 6e4 * model.max()
+    assert difference.convolved == {"kernel": "science", "zogy": "both"}[method]
+
+
+def test_auto_takes_the_kernel_where_a_psf_is_wrong(pair, stars):
+    image, variance, reference, psfs = pair(3.4, 2.6)
+    wrong = psfs[0], true_psf(moffat(SHAPE, 4.4))
+    assert (
+        run((image, variance, reference, psfs), stars, method="auto").method == "zogy"
+    )
+    made = run((image, variance, reference, wrong), stars, method="auto")
+    assert made.method == "kernel"
+    # It thinks that the reference is the broader one, and still leaves less of stars.
+    proper = run((image, variance, reference, wrong), stars, method="zogy")
+    assert made.quality.star_share < 0.8 * proper.quality.star_share
+
+
+def test_unknown_method_is_refused(pair, stars):
+    with pytest.raises(
+        BadParameterError, match="one of auto, zogy, kernel, got 'sfft'"
+    ):
+        run(pair(), stars, method="sfft")

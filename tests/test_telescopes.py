@@ -10,6 +10,7 @@ from gmadet_nb.files.images import read_pixels
 from gmadet_nb.files.telescopes import (
     FILE_KEYS,
     Telescope,
+    effective_gain,
     header_values,
     list_telescopes,
     load_telescope,
@@ -460,3 +461,26 @@ def test_the_date_agrees_with_the_other_clock_of_every_real_header(folder, gener
         header = real_header(folder, number)
         other = header.get("MJD-OBS") or header["JD"] - 2400000.5
         assert header_values(header, generic)["mjd"] == pytest.approx(other, abs=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("adu", 2.5),
+        ("ADU", 2.5),
+        ("count", 2.5),
+        ("electron", 1.0),
+        ("e-", 1.0),
+        ("adu/s", 150.0),
+        ("ADU s-1", 150.0),
+        ("electrons / s", 60.0),
+        ("e-/s", 60.0),
+    ],
+)
+def test_gain_follows_the_unit_of_the_image(unit, expected):
+    assert effective_gain(2.5, 60.0, unit) == expected
+
+
+def test_gain_of_a_rate_without_an_exposure_time_is_unknown():
+    assert effective_gain(2.5, None, "adu/s") is None
+    assert effective_gain(2.5, None, "adu") == 2.5

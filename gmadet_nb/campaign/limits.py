@@ -13,6 +13,7 @@ NETWORKS = ("small", "gmadet", "otrain", "vgg6")
 
 CHOICES = {
     "workflow": tuple(WORKFLOWS),
+    "mag_distribution": ("uniform", "limit"),
     "subtraction": ("auto", "zogy", "kernel", "none"),
     "network": NETWORKS,
     "label_order": ("unlabeled", "score", "suspects", "random"),

@@ -299,6 +299,36 @@ def _first_number(header, keywords, name):
     return None, ""
 
 
+def effective_gain(gain, exptime, unit):
+    """Return the electrons that one unit of a pixel's value stands for.
+
+    Images that were divided by their exposure time, or that are in electrons already,
+    have other photon noise than the gain of the camera says.
+
+    Parameters
+    ----------
+    gain : float
+        Of the camera [electron/adu].
+    exptime : float or None
+        [s]
+    unit : str
+        As in ``BUNIT``: ``adu``, ``adu/s``, ``electron``, ``electron/s`` and their
+        usual spellings; any other counts as adu.
+
+    Returns
+    -------
+    gain : float or None
+        [electron/unit]; None where it takes an exposure time that is not known.
+    """
+    text = "".join(str(unit).lower().split()).replace("electrons", "electron")
+    per_second = text.endswith(("/s", "/sec", "/second", "s-1", "s**-1", "s^-1"))
+    counted = text.startswith(("electron", "e-", "e/")) or text == "e"
+    electrons = 1.0 if counted else gain
+    if not per_second:
+        return electrons
+    return electrons * exptime if exptime else None
+
+
 def _find_mjd(header, telescope):
     time, time_keyword = None, ""
     for keyword in telescope.time_keywords:

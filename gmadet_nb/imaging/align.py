@@ -62,6 +62,20 @@ class Alignment:
             np.tensordot(self.y_coefficients, terms, axes=1),
         )
 
+    def find_source_pixels(self, x, y):
+        """Return the science positions of reference positions (x, y) [pixel].
+
+        By Newton's steps with the slope at the middle, which distortions hardly change.
+        """
+        x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        middle = (self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2
+        slope = _slope(lambda xy: np.column_stack(self(*xy.T)), self.shape).T
+        place = np.tile(np.array(middle)[:, None], len(x))
+        for _ in range(10):
+            left = np.array([x, y]) - np.array(self(*place))
+            place = place + np.linalg.solve(slope, left)
+        return place
+
     @property
     def area_ratio(self):
         """Area of a science pixel in reference pixels, at the middle."""

@@ -14,6 +14,9 @@ from gmadet_nb.imaging.photometry import flux_to_mag, mag_to_flux
 # A source wider than a star by this ratio of half-light radii is a galaxy.
 _GALAXY_RATIO = 1.3
 _MAX_TRIES = 200
+# Sources stratified around the limit: their share, within how far of it [mag], and the
+# signal to noise ratio that it stands for.
+_LIMIT_SHARE, _LIMIT_REACH, _LIMIT_SNR = 2 / 3, 1.5, 5.0
 
 
 def find_galaxies(sources, star_radius):
@@ -87,8 +90,10 @@ def draw_sources(
         Of the exposure's pixels [adu^2].
     n_sources : int
     brightness : tuple of (str, float, float)
-        ``("mag", bright, faint)``, uniform in magnitude, or ``("snr", low, high)``,
-        uniform in the logarithm of the signal to noise ratio.
+        ``("mag", bright, faint)``, uniform in magnitude; ``("limit", bright, faint)``,
+        two thirds of them within 1.5 mag of what has S/N 5 at its place, the others
+        uniform between the ends; or ``("snr", low, high)``, uniform in the logarithm of
+        the signal to noise ratio.
     galaxies : tuple of (float, astropy.table.Table)
         Share of the sources to put on galaxies, within one half-light radius,
         and the galaxies. With none at hand the share is 0.
@@ -113,6 +118,10 @@ def draw_sources(
         image, psf, n_sources, galaxies, min_separation * psf.fwhm, rng
     )
     drawn = _draw_uniform(rng, low, high, len(x), logarithmic=kind == "snr")
+    near_limit = np.zeros(len(x), dtype=bool)
+    if kind == "limit":
+        near_limit = rng.random(len(x)) < _LIMIT_SHARE
+        offset = rng.uniform(-_LIMIT_REACH, _LIMIT_REACH, len(x))
     flux, snr = np.empty(len(x)), np.empty(len(x))
     for i in range(len(x)):
         stamp = psf(x[i], y[i])
@@ -121,6 +130,10 @@ def draw_sources(
             flux[i] = snr_to_flux(drawn[i], under, stamp, image.gain)
         else:
             flux[i] = mag_to_flux(drawn[i], image.zero_point)
+        if near_limit[i]:
+            limit = snr_to_flux(_LIMIT_SNR, under, stamp, image.gain)
+            mag = flux_to_mag(limit, image.zero_point) + offset[i]
+            flux[i] = mag_to_flux(np.clip(mag, low, high), image.zero_point)
         snr[i] = flux_to_snr(flux[i], under, stamp, image.gain)
     sources = Table(
         {
@@ -157,7 +170,11 @@ def check_brightness(brightness):
     BadParameterError
     """
     kind, low, high = brightness
-    if kind not in ("mag", "snr") or not low < high or (kind == "snr" and low <= 0):
+    if (
+        kind not in ("mag", "limit", "snr")
+        or not low < high
+        or (kind == "snr" and low <= 0)
+    ):
         raise BadParameterError(
             "mag_range must be [bright, faint] in magnitudes and snr_range "
             f"[low, high] with 0 < low < high, got {kind} [{low}, {high}]."

@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from gmadet_nb.files.images import MASK_BITS
+from gmadet_nb.imaging.photometry import robust_width
 from gmadet_nb.imaging.quality import grow
 
 # Pixels of the significance image above this may belong to a streak [sigma].
@@ -21,6 +22,8 @@ _LEAST_SNR = 4.3
 _LEAST_LENGTH = 20.0  # [FWHM]
 # A streak is narrower than so many FWHM: the lines beside it are that far away.
 _BESIDE = 6
+# Length over width: an edge-on galaxy has less.
+_LEAST_ASPECT = 12.0
 # A line this near to the detector's rows or columns is its own [degree].
 _ALONG_DETECTOR = 1.0
 
@@ -52,21 +55,23 @@ def find_streaks(snr, exposure_id, *, fwhm):
     if high.sum() > _MAX_PIXELS:
         high = snr > np.partition(snr[high], -_MAX_PIXELS)[-_MAX_PIXELS]
     y, x = (part.astype(float) for part in np.nonzero(high))
-    rows = []
+    rows, left = [], np.ones(len(x), dtype=bool)
     for _ in range(_MAX_STREAKS):
-        if len(x) < 2 * _LEAST_LENGTH:
+        if left.sum() < 2 * _LEAST_LENGTH:
             break
-        line = _best_line(x, y, snr.shape, fwhm)
+        line = _best_line(x[left], y[left], snr.shape, fwhm)
+        # Where two cross, each has all of its pixels.
         found = _refine(line, x, y, fwhm)
         if found is None:
             break
         along, across, ends, line = found
-        on_it = (np.abs(across) <= 0.5 * _BESIDE * fwhm) & (along >= ends[0])
-        on_it &= along <= ends[1]
-        row = _describe(line, ends, snr, x[on_it], y[on_it], across[on_it])
-        if row["snr"] >= _LEAST_SNR:
+        within = (along >= ends[0]) & (along <= ends[1])
+        near = within & (np.abs(across) <= _BESIDE * fwhm)
+        row = _describe(line, ends, snr, x[near], y[near], across[near])
+        narrow = row["length"] >= _LEAST_ASPECT * row["width"]
+        if row["snr"] >= _LEAST_SNR and narrow:
             rows.append(row)
-        x, y = x[~on_it], y[~on_it]
+        left &= ~near
     return _streaks_table(rows, exposure_id)
 
 
@@ -152,7 +157,7 @@ def _describe(line, ends, snr, x, y, across):
         "x2": x2,
         "y2": y2,
         "length": ends[1] - ends[0],
-        "width": 2.3548 * float(np.sqrt(np.average(across**2, weights=values))),
+        "width": 2.3548 * robust_width(across),
         "angle": degrees,
         "snr": float(np.median(values)),
         "kind": "detector" if from_axis < _ALONG_DETECTOR else "streak",

@@ -200,6 +200,8 @@ class _Pair:
             for image in (science, reference)
         )
         self.variance = variance, reference.variance
+        # Scatter of a star's place in the mean of the images of the reference [pixel].
+        self.registration = reference.alignment_rms / np.sqrt(reference.n_images)
         # What interpolation did to the noise of the reference.
         self.blur = noise_blur(reference.correlation)
         self.noise = tuple(
@@ -383,7 +385,12 @@ def _whitening(kernels, noises):
 
 
 def _finish(pair, data, noise, mask, matched, *, sums, **fields):
-    """Take off what is left of the background, and measure the quality."""
+    """Add the noise of the places, take off the background, measure the quality."""
+    if pair.registration > 0:
+        # Zackay et al. (2016), section 3.3: a star that is off by s leaves s times its
+        # slope.
+        slope_y, slope_x = np.gradient(matched)
+        noise = np.sqrt(noise**2 + pair.registration**2 * (slope_x**2 + slope_y**2))
     data = data - _smooth_residual(data, noise, mask, pair.psf.fwhm)
     data = data.astype(np.float32)
     quality = measure_quality(data, noise, mask, matched, pair.stars, pair.psf.fwhm)

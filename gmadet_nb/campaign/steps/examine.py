@@ -18,7 +18,11 @@ from gmadet_nb.files.images import (
     write_image,
 )
 from gmadet_nb.files.rundir import RunDir
-from gmadet_nb.files.telescopes import header_values, load_telescope
+from gmadet_nb.files.telescopes import (
+    effective_gain,
+    header_values,
+    load_telescope,
+)
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import prepare
 from gmadet_nb.imaging.psf import write_psf
@@ -138,6 +142,8 @@ def _open_new(row, telescope, settings):
             "parameter 'gain', or its keyword in the telescope file."
         )
     row["gain"], row["gain_source"] = values["gain"], values["sources"]["gain"]
+    if row["gain_source"] != "parameter":
+        _follow_unit(row, header)
     row["read_noise"] = values["read_noise"] or 0.0
     row["saturation"] = values["saturation"] or np.inf
     row["zero_point"], row["zero_point_source"] = _zero_point(header, settings)
@@ -161,6 +167,19 @@ def _open_new(row, telescope, settings):
         header=header,
     )
     return image, values
+
+
+def _follow_unit(row, header):
+    """Turn the camera's gain into that of the image's unit, where it is another."""
+    unit = str(header.get("BUNIT", "adu"))
+    gain = effective_gain(row["gain"], row["exptime"], unit)
+    if gain is None or not np.isfinite(gain):
+        raise BadImageError(
+            f"An image in {unit!r} must state its exposure time, on which its photon "
+            "noise depends. Set the parameter 'gain' to electrons per unit."
+        )
+    if gain != row["gain"]:
+        row["gain"], row["gain_source"] = gain, f"{row['gain_source']}, BUNIT {unit}"
 
 
 def _prepare(image, row, run, settings):

@@ -1,0 +1,117 @@
+"""The tools that observatories run, on the benchmarks' images, where they are there."""
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+NAMES = {
+    "sextractor": ("source-extractor", "sex"),
+    "psfex": ("psfex",),
+    "swarp": ("SWarp", "swarp"),
+    "hotpants": ("hotpants",),
+}
+_COLUMNS = (
+    "VIGNET(35,35)",
+    *("X_IMAGE", "Y_IMAGE", "FLUX_RADIUS", "FLUX_APER(1)", "FLUXERR_APER(1)"),
+    *("SNR_WIN", "ELONGATION", "FLAGS"),
+)
+
+
+def find(name):
+    """Return the path of a tool, or None."""
+    return next(filter(None, map(shutil.which, NAMES[name])), None)
+
+
+def run(command, folder):
+    """Run a tool and return its seconds; its own words are lost."""
+    start = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def write(folder, name, data, wcs=None, header=()):
+    """Write an image for a tool to read."""
+    head = wcs.to_header(relax=True) if wcs is not None else fits.Header()
+    head.update(dict(header))
+    fits.writeto(Path(folder) / name, np.nan_to_num(data), head, overwrite=True)
+
+
+def fit_psfex(image, stars, degree):
+    """Fit a PSF with PSFEx on given stars, picked from SExtractor's own catalogue.
+
+    Returns
+    -------
+    psf : PsfexModel
+    seconds : float
+        Of PSFEx alone.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        write(folder, "a.fits", image.data)
+        (folder / "a.param").write_text("\n".join(_COLUMNS) + "\n")
+        run(
+            [
+                find("sextractor"),
+                *("a.fits", "-c", "/dev/null", "-CATALOG_NAME", "a.cat"),
+                *("-CATALOG_TYPE", "FITS_LDAC", "-PARAMETERS_NAME", "a.param"),
+                *("-FILTER", "N", "-PHOT_APERTURES", "20", "-DETECT_THRESH", "5"),
+                *("-GAIN", str(image.gain), "-SATUR_LEVEL", str(image.saturation)),
+                *("-ANALYSIS_THRESH", "5", "-VERBOSE_TYPE", "QUIET"),
+            ],
+            folder,
+        )
+        _keep_stars(folder / "a.cat", stars)
+        seconds = run(
+            [
+                find("psfex"),
+                *("a.cat", "-c", "/dev/null", "-PSFVAR_DEGREES", str(degree)),
+                *("-PSFVAR_KEYS", "X_IMAGE,Y_IMAGE", "-PSFVAR_GROUPS", "1,1"),
+                *("-PSF_SIZE", "35,35", "-SAMPLE_AUTOSELECT", "N"),
+                *("-SAMPLE_FWHMRANGE", "1,20", "-SAMPLE_MAXELLIP", "1"),
+                *("-SAMPLE_MINSN", "1", "-CHECKPLOT_TYPE", "NONE"),
+                *("-CHECKIMAGE_TYPE", "NONE", "-WRITE_XML", "N", "-NTHREADS", "1"),
+                *("-VERBOSE_TYPE", "QUIET"),
+            ],
+            folder,
+        )
+        return PsfexModel(folder / "a.psf"), seconds
+
+
+def _keep_stars(path, stars):
+    """Leave only given stars in a catalogue; SExtractor counts pixels from 1."""
+    with fits.open(path) as hdus:
+        rows = hdus[2].data
+        distance = np.hypot(
+            rows["X_IMAGE"][:, None] - 1 - np.asarray(stars["x"]),
+            rows["Y_IMAGE"][:, None] - 1 - np.asarray(stars["y"]),
+        ).min(axis=1)
+        hdus[2].data = rows[distance < 1]
+        kept = fits.HDUList([hdu.copy() for hdu in hdus])
+    kept.writeto(path, overwrite=True)
+
+
+class PsfexModel:
+    """A PSF as PSFEx writes it, evaluated by its own rules (pixels from 1 inside)."""
+
+    def __init__(self, path):
+        with fits.open(path) as hdus:
+            header = hdus[1].header
+            self.mask = hdus[1].data["PSF_MASK"][0].astype(float)
+        self.step = header["PSF_SAMP"]
+        self.zero = header["POLZERO1"], header["POLZERO2"]
+        self.scale = header["POLSCAL1"], header["POLSCAL2"]
+        self.degree = header["POLDEG1"]
+
+    def fine(self, x, y):
+        """Return the stamp at (x, y), `step` pixels a cell."""
+        u = (x + 1 - self.zero[0]) / self.scale[0]
+        v = (y + 1 - self.zero[1]) / self.scale[1]
+        powers = [
+            (i, j) for j in range(self.degree + 1) for i in range(self.degree + 1 - j)
+        ]
+        return sum(u**i * v**j * m for (i, j), m in zip(powers, self.mask, strict=True))
