@@ -71,6 +71,7 @@ def make_exposures(**columns):
             "noise": [10.0, 10.0, 20.0, 1.0, 1.0],
             "exptime": [60.0, 60.0, 60.0, 60.0, 60.0],
             "fwhm": [4.0, 3.0, 3.0, 2.0, 2.0],
+            "bright_flux": np.full(5, np.nan),
         }
     )
     for name, value in columns.items():
@@ -91,6 +92,13 @@ def test_long_exposures_rank_by_their_noise_per_second():
     longer = make_exposures(exptime=[60.0, 60.0, 600.0, 60.0, 60.0])
 
     assert ranked_ids(longer, "a") == ["c", "b"]
+
+
+def test_exposure_under_clouds_ranks_low():
+    cloudy = make_exposures(bright_flux=[100.0, 20.0, 100.0, 100.0, 100.0])
+
+    # Its noise is half, and its stars have a fifth of the light.
+    assert ranked_ids(cloudy, "a") == ["c", "b"]
 
 
 def test_unknown_exposure_times_still_rank():
