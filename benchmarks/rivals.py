@@ -1,5 +1,6 @@
 """The tools that observatories run, on the benchmarks' images, where they are there."""
 
+import io
 import shutil
 import subprocess
 import tempfile
@@ -83,16 +84,29 @@ def fit_psfex(image, stars, degree):
 
 
 def _keep_stars(path, stars):
-    """Leave only given stars in a catalogue; SExtractor counts pixels from 1."""
+    """Leave only given stars in a catalogue; SExtractor counts pixels from 1.
+
+    What stands before the rows is copied byte by byte: rewritten, the image's header
+    would lose the blanks that pad its lines, and PSFEx dies of that.
+    """
     with fits.open(path) as hdus:
         rows = hdus[2].data
         distance = np.hypot(
             rows["X_IMAGE"][:, None] - 1 - np.asarray(stars["x"]),
             rows["Y_IMAGE"][:, None] - 1 - np.asarray(stars["y"]),
         ).min(axis=1)
-        hdus[2].data = rows[distance < 1]
-        kept = fits.HDUList([hdu.copy() for hdu in hdus])
-    kept.writeto(path, overwrite=True)
+        before = path.read_bytes()[: _start(hdus[2])]
+        table = fits.BinTableHDU(rows[distance < 1], hdus[2].header)
+        held = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(held)
+    held.seek(0)
+    with fits.open(held) as hdus:
+        path.write_bytes(before + held.getvalue()[_start(hdus[1]) :])
+
+
+def _start(hdu):
+    """Return the byte of its file at which an HDU begins."""
+    return hdu.fileinfo()["hdrLoc"]
 
 
 class PsfexModel:
