@@ -103,3 +103,17 @@ def test_pixels_of_a_trail_are_no_measurement(sky):
     assert MASK_BITS["streak"] & UNUSABLE
     assert marked[y + 30, x] == 0
     assert mask.max() == 0
+
+
+def test_bright_trail_across_a_corner_is_long_for_the_width_of_its_light(sky):
+    # 60 FWHM long and 4 wide: of so bright a trail pixels are significant as far as
+    # 3.7 sigma from its middle, 13 FWHM apart.
+    width = 4 * FWHM
+    snr = add_line(sky, (160, 259), (339, 235), peak=2000, width=width)
+    streaks = find_streaks(snr, "a", fwhm=FWHM)
+
+    assert len(streaks) == 1
+    # The line is known to a degree, 2 pixels at its ends.
+    assert streaks["width"][0] == pytest.approx(width, abs=2.5)
+    masked = mask_streaks(np.zeros(SHAPE, np.uint8), streaks, fwhm=FWHM)
+    assert (masked[snr > 10] > 0).mean() > 0.9

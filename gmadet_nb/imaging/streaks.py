@@ -47,9 +47,10 @@ def find_streaks(snr, exposure_id, *, fwhm):
     -------
     streaks : astropy.table.Table
         ``exposure_id``, ``x1``, ``y1``, ``x2``, ``y2`` (its ends), ``length``,
-        ``width`` [pixel], ``angle`` (from the x axis, counterclockwise) [degree],
-        ``snr`` (median along it), ``kind``: ``streak``, or ``detector`` for a line
-        along a row or a column.
+        ``width`` (FWHM of its light across), ``reach`` (how far from its middle that
+        light is significant) [pixel], ``angle`` (from the x axis, counterclockwise)
+        [degree], ``snr`` (median along it), ``kind``: ``streak``, or ``detector`` for
+        a line along a row or a column.
     """
     high = snr > _PIXEL_SNR
     if high.sum() > _MAX_PIXELS:
@@ -151,13 +152,16 @@ def _describe(line, ends, snr, x, y, across):
     degrees = np.degrees(angle) % 180
     from_axis = min(degrees % 90, 90 - degrees % 90)
     values = snr[y.astype(int), x.astype(int)]
+    # Weighted by the light: of a bright trail the wings are significant, too.
+    spread = np.sqrt(np.cov(across, aweights=values))
     return {
         "x1": x1,
         "y1": y1,
         "x2": x2,
         "y2": y2,
         "length": ends[1] - ends[0],
-        "width": 2.3548 * robust_width(across),
+        "width": 2.3548 * float(spread),
+        "reach": 2 * robust_width(across),
         "angle": degrees,
         "snr": float(np.median(values)),
         "kind": "detector" if from_axis < _ALONG_DETECTOR else "streak",
@@ -165,11 +169,11 @@ def _describe(line, ends, snr, x, y, across):
 
 
 def _streaks_table(rows, exposure_id):
-    names = ("x1", "y1", "x2", "y2", "length", "width", "angle", "snr")
+    names = ("x1", "y1", "x2", "y2", "length", "width", "reach", "angle", "snr")
     table = Table(
         {name: np.array([row[name] for row in rows], dtype=float) for name in names}
     )
-    for name in names[:6]:
+    for name in names[:7]:
         table[name].unit = u.pix
     table["angle"].unit = u.deg
     table["kind"] = np.array([row["kind"] for row in rows], dtype="U8")
@@ -203,7 +207,7 @@ def mask_streaks(mask, streaks, *, fwhm):
         y = np.rint(np.linspace(row["y1"], row["y2"], n)).astype(int)
         inside = (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
         on_streak[y[inside], x[inside]] = True
-    reach = max(1, round(max([1.5 * fwhm, *(streaks["width"] * 0.85)])))
+    reach = max(1, round(max([1.5 * fwhm, *streaks["reach"]])))
     marked = mask.copy()
     if on_streak.any():
         marked[grow(on_streak, reach)] |= MASK_BITS["streak"]
