@@ -36,12 +36,15 @@ class Noise:
     model : str
         ``photons`` where gain and read noise explain the scatter between
         neighbouring pixels, ``measured`` where that scatter was taken instead.
+    measured : float
+        That scatter, of empty pixels [adu].
     """
 
     level: float
     sky_variance: float
     gain: float
     model: str
+    measured: float
 
     def variance(self, data):
         """Return the variance of each pixel of ``data``, (ny, nx) [adu^2].
@@ -168,13 +171,35 @@ def measure_noise(image):
             f"Image {image.exposure_id!r} must have noise between its pixels, got "
             f"{measured}. It may be constant, or averaged until nothing is left."
         )
-    photons = (max(level, 0) / image.gain + (image.read_noise / image.gain) ** 2) ** 0.5
+    return choose_noise(measured, level, gain=image.gain, read_noise=image.read_noise)
+
+
+def choose_noise(measured, level, *, gain, read_noise):
+    """Take the photons' noise where the measured one confirms it, else the measured.
+
+    Parameters
+    ----------
+    measured : float
+        Scatter between neighbouring empty pixels [adu].
+    level : float
+        Of these pixels [adu].
+    gain : float
+        [electron/adu]
+    read_noise : float
+        [electron]
+
+    Returns
+    -------
+    noise : Noise
+    """
+    photons = (max(level, 0) / gain + (read_noise / gain) ** 2) ** 0.5
     agrees = _NOISE_AGREES[0] * photons < measured < _NOISE_AGREES[1] * photons
     return Noise(
         level=level,
         sky_variance=(photons if agrees else measured) ** 2,
-        gain=image.gain,
+        gain=gain,
         model="photons" if agrees else "measured",
+        measured=measured,
     )
 
 

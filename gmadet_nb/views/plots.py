@@ -3,7 +3,7 @@
 Data come first and ``ax`` (or ``axes``) last; it is drawn into and returned.
 Nothing here touches pyplot, so the functions work in a worker or a thread as well.
 Style and contact sheets can be had from here too; the other figures are in
-`plots_candidates`, `plots_recovery`, `plots_learning` and `plots_checks`.
+`plots_gain`, `plots_candidates`, `plots_recovery`, `plots_learning` and `plots_checks`.
 """
 
 import matplotlib as mpl

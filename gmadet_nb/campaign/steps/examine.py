@@ -50,6 +50,8 @@ _EXPOSURE_UNITS = {
     "background": u.adu,
     "background_rms": u.adu,
     "noise": u.adu,
+    "sky_level": u.adu,
+    "pixel_noise": u.adu,
     "fwhm": u.pix,
     "limiting_mag": u.mag,
     "bright_flux": u.adu,
@@ -111,6 +113,7 @@ def _empty_row(exposure_id, path, telescope):
     row |= {"zero_point": np.nan, "zero_point_source": "", "pixel_scale": np.nan}
     row |= {"nx": 0, "ny": 0, "ra": np.nan, "dec": np.nan}
     row |= {"background": np.nan, "background_rms": np.nan, "noise": np.nan}
+    row |= {"sky_level": np.nan, "pixel_noise": np.nan}
     row |= {"noise_model": "", "fwhm": np.nan, "elongation": np.nan, "n_stars": 0}
     row |= {
         "bright_flux": np.nan,
@@ -218,6 +221,7 @@ def _measure(image, row, run, psf_degree, settings):
     row["background"] = float(np.median(background))
     row["background_rms"] = rms
     row["noise"], row["noise_model"] = float(np.sqrt(noise.sky_variance)), noise.model
+    row["sky_level"], row["pixel_noise"] = noise.level, noise.measured
     sources = phot.find_sources(image, background, row["noise"])
     peak = 0.8 * (image.saturation - row["background"])
     sources["is_star"] = mark_stars(sources, saturation_peak=peak)
