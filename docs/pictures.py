@@ -33,7 +33,7 @@ THUMBNAILS = {
 # Run, exposure, and what the title says of it.
 REAL_FRAMES = (
     ("tres1", "tres1-110", "6-inch refractor, raw frame"),
-    ("saao_kb13475", "AKB13475I0029", "1 m telescope, crowded bulge"),
+    ("saao_kb13475", "AKB13475I0051", "1 m telescope, crowded bulge"),
 )
 SIDE = 240  # [pixel] of the part of a real frame that is shown
 
@@ -75,6 +75,8 @@ def real_picture():
     fig, axes = plt.subplots(len(found), 3, figsize=(10.5, 7.2), layout="constrained")
     for frame, row in zip(found, axes, strict=True):
         real_frame(*frame, axes=row)
+    for ax in axes[1:].flat:
+        ax.set_title("")
     return fig
 
 

@@ -400,3 +400,23 @@ def test_unknown_method_is_refused(pair, stars):
         BadParameterError, match="one of auto, zogy, kernel, got 'sfft'"
     ):
         run(pair(), stars, method="sfft")
+
+
+@pytest.mark.parametrize("method", ["zogy", "kernel"])
+def test_faint_light_that_nobody_modelled_widens_the_error_of_fluxes(
+    pair, stars, rng, method
+):
+    image, variance, reference, psfs = pair()
+    clean = run((image, variance, reference, psfs), stars, method=method)
+    # As strong as half the noise of a pixel, and smooth over a PSF.
+    light = gaussian_filter(rng.standard_normal(SHAPE), WIDE / 2.3548)
+    light *= 0.5 * np.sqrt(variance.min()) / light.std()
+    faint = replace(image, data=image.data + light.astype(np.float32))
+    crowded = run((faint, variance, reference, psfs), stars, method=method)
+
+    # Some 600 independent places of a PSF: the width is known to 1 / sqrt(1200).
+    assert clean.noise_factor == pytest.approx(1, abs=4 * 0.03)
+    # A PSF gathers light that is smooth over 4 pi s^2 = 26 pixels, and of the noise of
+    # two images the root of 2: sqrt(1 + 26 * 0.25 / 2 / 2) = 1.6, since a half of it
+    # is lost where the light changes within the PSF.
+    assert crowded.noise_factor == pytest.approx(1.6, abs=0.3)

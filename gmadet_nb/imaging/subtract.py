@@ -5,7 +5,7 @@ them around the stars. Either way the difference is in counts of the science exp
 its noise is white where the noise of both images is, and it knows its own PSF.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
@@ -16,6 +16,7 @@ from gmadet_nb.errors import BadImageError, BadParameterError
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
 from gmadet_nb.imaging import zogy
 from gmadet_nb.imaging.align import fill_holes, noise_blur
+from gmadet_nb.imaging.detect import measure_noise_factor, significance
 from gmadet_nb.imaging.kernel import KernelFit
 from gmadet_nb.imaging.photometry import clipped_median, robust_width
 from gmadet_nb.imaging.psf import PSF
@@ -31,6 +32,7 @@ _WHITEN_SIDE = 128
 # `auto` takes what ZOGY makes, unless the noise or the stars say that a PSF is wrong.
 _ZOGY_WIDTH = (0.95, 1.06)
 _ZOGY_STAR_SHARE = 0.10
+_ZOGY_NOISE_FACTOR = 1.3
 # A bad pixel spoils what takes more than this share of its weight from it: one that was
 # filled from its neighbours is off by little, a saturated one by more than it shows.
 _SPREAD = {"bad": 0.02, "edge": 0.02, "cosmic_ray": 0.02, "saturated": 0.002}
@@ -134,7 +136,7 @@ def subtract(science, variance, reference, *, psf, stars, method, degree):
             "measure it on. Set subtraction to 'kernel'."
         )
     proper = _by_zogy(pair)
-    if method == "zogy" or _is_fine(proper.quality):
+    if method == "zogy" or _is_fine(proper):
         return proper
     try:
         matched = _by_kernel(pair, degree)
@@ -143,16 +145,19 @@ def subtract(science, variance, reference, *, psf, stars, method, degree):
     return min(proper, matched, key=_fault)
 
 
-def _is_fine(quality):
+def _is_fine(difference):
+    quality = difference.quality
     low, high = _ZOGY_WIDTH
     stars_vanish = not quality.star_share > _ZOGY_STAR_SHARE  # NaN: no bright star
-    return low <= quality.noise_width <= high and stars_vanish
+    faint_ones_too = difference.noise_factor <= _ZOGY_NOISE_FACTOR
+    return low <= quality.noise_width <= high and stars_vanish and faint_ones_too
 
 
 def _fault(difference):
     """Say how far a difference is from noise alone."""
     quality = difference.quality
-    return abs(np.log(quality.noise_width)) + np.nan_to_num(quality.star_share)
+    of_sky = abs(np.log(quality.noise_width)) + np.log(difference.noise_factor)
+    return of_sky + np.nan_to_num(quality.star_share)
 
 
 def no_reference(science, variance, background, psf):
@@ -395,7 +400,7 @@ def _finish(pair, data, noise, mask, matched, *, sums, **fields):
     data = data.astype(np.float32)
     quality = measure_quality(data, noise, mask, matched, pair.stars, pair.psf.fwhm)
     data[~np.isfinite(pair.image.data)] = np.nan
-    return Difference(
+    difference = Difference(
         data=data,
         noise=noise,
         mask=mask,
@@ -405,6 +410,8 @@ def _finish(pair, data, noise, mask, matched, *, sums, **fields):
         kernel_sum_scatter=float(np.std(sums)),
         **fields,
     )
+    snr = significance(difference, difference.psf)
+    return replace(difference, noise_factor=measure_noise_factor(snr, difference))
 
 
 def _middle(shape):

@@ -141,9 +141,8 @@ def _search(difference, science, quality, threshold):
     negatives = None
     # Without a reference the stars themselves fill the image: they are no noise.
     if difference.method != "none":
-        factor = detect.measure_noise_factor(snr, difference)
-        difference = replace(difference, noise_factor=factor)
-        quality["noise_factor"], snr = factor, snr / factor
+        factor = quality["noise_factor"] = difference.noise_factor
+        snr = snr / factor
         streaks = find_streaks(snr, science.exposure_id, fwhm=psf.fwhm)
         if len(streaks):
             mask = mask_streaks(difference.mask, streaks, fwhm=psf.fwhm)
