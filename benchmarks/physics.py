@@ -14,7 +14,7 @@ import sys
 
 from benchmarks.tables import report
 
-SECTIONS = ("psf", "inject", "real_frames")
+SECTIONS = ("psf", "inject", "align", "real_frames")
 SEEDS = (1, 2, 3)
 
 

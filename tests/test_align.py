@@ -372,3 +372,19 @@ def test_found_sources_align_their_images(make_image, rng):
     alignment = find_alignment(*tables, shape=SHAPE)
 
     assert largest_error(alignment, move) < CORNER_ERROR
+
+
+def test_grid_of_places_is_that_of_each_pixel(rng):
+    alignment = Alignment(
+        x_coefficients=rng.normal(0, 10, 10),
+        y_coefficients=rng.normal(0, 10, 10),
+        degree=3,
+        shape=(40, 70),
+        rms=0.0,
+        n_stars=9,
+        method="wcs",
+    )
+    x, y = np.meshgrid(np.arange(70) + 0.25, np.arange(40) - 0.5)
+
+    for grid, one in zip(alignment.over_grid(0.25, -0.5), alignment(x, y), strict=True):
+        assert grid == pytest.approx(one, abs=1e-9)
