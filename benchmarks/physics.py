@@ -14,7 +14,7 @@ import sys
 
 from benchmarks.tables import report
 
-SECTIONS = ("psf", "inject", "align", "real_frames")
+SECTIONS = ("psf", "inject", "align", "subtract", "real_frames")
 SEEDS = (1, 2, 3)
 
 

@@ -1,0 +1,134 @@
+"""HOTPANTS and sfft on the benchmarks' pairs, where they can be had.
+
+HOTPANTS is a binary on the path, tuned as its authors advise: Gaussians from the two
+FWHMs, -ko 2, -bgo 2. sfft is a package that wants other versions than this project's:
+it gets an environment of its own, made at the first call, in ``.bench_env``.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from benchmarks import rivals
+
+SFFT = "sfft==1.7.3"
+ENVIRONMENT = Path(".bench_env")
+_SFFT_CALL = """
+import sys, time
+from sfft.CustomizedPacket import Customized_Packet
+def run():
+    Customized_Packet.CP(
+        FITS_REF="r.fits", FITS_SCI="s.fits", FITS_mREF="mr.fits", FITS_mSCI="ms.fits",
+        ForceConv="REF", GKerHW=int(sys.argv[1]), FITS_DIFF="d.fits", KerPolyOrder=2,
+        BGPolyOrder=2, ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy",
+        NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0)
+run()
+start = time.perf_counter()
+run()
+print("seconds", time.perf_counter() - start)
+"""
+
+
+def hotpants(pair, fwhms):
+    """Subtract by HOTPANTS.
+
+    Returns
+    -------
+    difference, noise : (ny, nx) arrays
+        [adu]
+    seconds : float
+    """
+    science, reference = pair.science, pair.reference
+    sigma = [w / 2.3548 for w in fwhms]
+    match = np.sqrt(max(sigma[0] ** 2 - sigma[1] ** 2, 0.25))
+    gaussians = ("3", "6", str(0.5 * match), "4", str(match), "2", str(2 * match))
+    with tempfile.TemporaryDirectory() as folder:
+        rivals.write(folder, "s.fits", science.data)
+        rivals.write(folder, "r.fits", reference.data)
+        seconds = rivals.run(
+            [
+                *(rivals.find("hotpants"), "-inim", "s.fits", "-tmplim", "r.fits"),
+                *("-outim", "d.fits", "-oni", "n.fits", "-c", "t", "-n", "i"),
+                *("-ng", *gaussians, "-ko", "2", "-bgo", "2"),
+                *("-r", str(int(2.5 * fwhms[0])), "-rss", str(int(6 * fwhms[0]))),
+                *("-iu", str(0.95 * science.saturation), "-il", "1"),
+                *("-tu", str(0.95 * reference.saturation), "-tl", "1"),
+                *("-ig", str(science.gain), "-tg", str(reference.gain)),
+                *("-ir", str(science.read_noise), "-tr", str(reference.read_noise)),
+            ],
+            folder,
+        )
+        return _read(folder, "d.fits"), _read(folder, "n.fits"), seconds
+
+
+def sfft(pair, fwhms, levels):
+    """Subtract by sfft's Numpy backend; None where it cannot be installed or run.
+
+    Returns
+    -------
+    difference : (ny, nx) array
+        [adu]
+    seconds : float
+        Of a second call, when all is compiled.
+    """
+    python = _sfft_python()
+    if python is None:
+        return None
+    bad = ((pair.science.mask | pair.reference.mask) > 0) | pair.rays
+    images = [
+        np.nan_to_num(image.data) - level
+        for image, level in zip((pair.science, pair.reference), levels, strict=True)
+    ]
+    near = _around_stars(pair, 3 * fwhms[0]) & ~bad
+    with tempfile.TemporaryDirectory() as folder:
+        for name, image in zip("sr", images, strict=True):
+            rivals.write(folder, f"{name}.fits", image)
+            rivals.write(folder, f"m{name}.fits", np.where(near, image, 0))
+        half = str(int(np.ceil(2 * fwhms[0])))
+        done = subprocess.run(
+            [python, "-c", _SFFT_CALL, half],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            return None
+        return _read(folder, "d.fits"), float(done.stdout.split("seconds")[1])
+
+
+def _around_stars(pair, reach):
+    """Mark the surroundings of stars of a good S/N that are not saturated."""
+    ny, nx = pair.science.data.shape
+    near = np.zeros((ny, nx), dtype=bool)
+    stars = pair.stars[(pair.stars["flux"] > 5e3) & (pair.stars["flux"] < 1e6)]
+    half = int(reach)
+    for x, y in zip(stars["x"], stars["y"], strict=True):
+        row, column = round(float(y)), round(float(x))
+        near[
+            max(row - half, 0) : row + half + 1,
+            max(column - half, 0) : column + half + 1,
+        ] = True
+    return near
+
+
+def _sfft_python():
+    """Return the interpreter of sfft's own environment, made where it is missing."""
+    python = ENVIRONMENT / "bin/python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+    has = [str(python), "-c", "import sfft.CustomizedPacket"]
+    if subprocess.run(has, capture_output=True).returncode == 0:
+        return str(python.absolute())
+    install = [str(python), "-m", "pip", "install", "-q", SFFT]
+    if subprocess.run(install, capture_output=True).returncode:
+        return None
+    ok = subprocess.run(has, capture_output=True).returncode == 0
+    return str(python.absolute()) if ok else None
+
+
+def _read(folder, name):
+    return fits.getdata(Path(folder) / name).astype(np.float32)
