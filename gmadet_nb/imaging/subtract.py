@@ -21,6 +21,7 @@ from gmadet_nb.imaging.kernel import KernelFit
 from gmadet_nb.imaging.photometry import clipped_median, robust_width
 from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.quality import Quality, grow, measure_quality
+from gmadet_nb.imaging.saturated import fill_saturated
 
 METHODS = ("auto", "zogy", "kernel")
 # The science exposure is convolved where it is sharper by this ratio of widths.
@@ -213,6 +214,19 @@ class _Pair:
             float(np.sqrt(np.median(v[self.usable]))) for v in self.variance
         )
 
+    def filled(self):
+        """Return the two images with the cores of saturated stars filled."""
+        return tuple(
+            data if psf is None else fill_saturated(data, mask, psf, noise)
+            for data, mask, psf, noise in zip(
+                self.data,
+                self.masks,
+                (self.psf, self.reference_psf),
+                self.noise,
+                strict=True,
+            )
+        )
+
 
 def _flatten(data, mask, fwhm):
     """Fill the holes of an image and take its smooth background off."""
@@ -227,7 +241,7 @@ def _by_zogy(pair):
     ratio = _flux_ratio(pair)
     psfs = pair.psf, pair.reference_psf
     science, matched, noise2 = zogy.subtract_tiles(
-        pair.data, pair.variance, psfs, pair.noise, ratio, pair.blur
+        pair.filled(), pair.variance, psfs, pair.noise, ratio, pair.blur
     )
     noise = np.sqrt(np.clip(noise2, 1e-12, None), out=noise2)
 
@@ -311,6 +325,9 @@ def _by_kernel(pair, degree):
         tuple(pair.widths[i] for i in order),
     )
     fit.solve(pair.stars, degree)
+    # Only now: what a saturated core may have been is no measurement to fit.
+    filled = pair.filled()
+    target, fit.source = filled[order[0]], fit.source + filled[order[1]] - source
     sums = fit.kernel_sums()
     if not sums.min() > 0:
         raise BadImageError(
