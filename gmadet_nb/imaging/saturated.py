@@ -16,6 +16,8 @@ _MODEL_ERROR = 0.05
 _FEWEST_PIXELS = 20
 # Width of the ring around a core that its star is fitted on [FWHM].
 _RING = 0.75
+# A core that lacks less of its light than this is better left: the PSF is not so good.
+_LEAST_MISSING = 0.25
 _N_STEPS = 4
 _STEP = 0.05  # of the slopes [pixel]
 _MOST = 2000  # cores: a frame with more is no image of stars
@@ -57,15 +59,20 @@ def fill_saturated(data, mask, psf, noise):
     # Farther out neighbours count, and wings that no star was bright enough to show.
     near = grow(blobs > 0, max(2, round(_RING * psf.fwhm)))
     good = inside & near[rows, columns] & ((mask[rows, columns] & UNUSABLE) == 0)
-    light = np.where(good, data[rows, columns], 0)
+    pixels = data[rows, columns]
+    light = np.where(good, pixels, 0)
     middle = np.rint(x), np.rint(y)
     place, flux, model = _fit(psf, light, good, (x, y), middle, noise)
     size = np.hypot(place[0] - x, place[1] - y)
     fits = (good.sum((1, 2)) >= _FEWEST_PIXELS) & (size < psf.radius / 2)
     flux = np.clip(flux, 0, None)  # a hot pixel has no light around it
-    core = fits[:, None, None] & inside
-    core &= blobs[rows, columns] == np.array(numbers)[:, None, None]
-    filled[rows[core], columns[core]] = (flux[:, None, None] * model)[core]
+    core = inside & (blobs[rows, columns] == np.array(numbers)[:, None, None])
+    wanted = flux[:, None, None] * model
+    shown, should = ((core * light).sum((1, 2)) for light in (pixels, wanted))
+    # A core that shows more than its star is a hot pixel.
+    fits &= np.abs(should - shown) > _LEAST_MISSING * np.abs(shown)
+    core &= fits[:, None, None]
+    filled[rows[core], columns[core]] = wanted[core]
     return filled
 
 
