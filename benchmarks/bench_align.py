@@ -15,7 +15,7 @@ from astropy.io import fits
 from scipy.spatial import cKDTree
 
 from benchmarks import rivals
-from benchmarks.field import make_pair, make_wcs, turn
+from benchmarks.field import make_pair, turn
 from benchmarks.measured import measure_image
 from benchmarks.tables import row
 from gmadet_nb.campaign.demo import optics
@@ -57,17 +57,13 @@ def apertures(image, places):
     return sep.sum_circle(data, places["x"], places["y"], _RADIUS, subpix=10)[0]
 
 
-def swarp(quiet, side):
-    """Resample an image by SWarp onto the science image's pixels."""
-    there = make_wcs(side)
-    angle = np.radians(ROTATION)
-    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    there.wcs.cd = np.diag(there.wcs.cdelt) @ back
-    there.wcs.crpix = there.wcs.crpix + np.array([SHIFT, -SHIFT / 2])
+def swarp(quiet, here, there):
+    """Resample an image with the WCS ``there`` by SWarp onto the pixels of ``here``."""
+    ny, nx = quiet.shape
     with tempfile.TemporaryDirectory() as folder:
         rivals.write(folder, "a.fits", quiet.astype(np.float32), there)
-        head = make_wcs(side).to_header()
-        head["NAXIS"], head["NAXIS1"], head["NAXIS2"] = 2, side, side
+        head = here.to_header()
+        head["NAXIS"], head["NAXIS1"], head["NAXIS2"] = 2, nx, ny
         (Path(folder) / "coadd.head").write_text(head.tostring("\n") + "\nEND\n")
         seconds = rivals.run(
             [
@@ -111,7 +107,7 @@ def measure(seed):
     ]
     if not rivals.find("swarp"):
         return [*rows, row("SWarp (not installed)", np.nan)]
-    moved, seconds = swarp(quiet, side)
+    moved, seconds = swarp(quiet, pair.science.wcs, pair.reference.wcs)
     kept = apertures(moved, stars) / before - 1
     return [
         *rows,

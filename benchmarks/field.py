@@ -5,7 +5,7 @@ pixels over the field, saturated stars, bad columns and cosmic rays; a sharper a
 deeper reference; 100 transients that the reference lacks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -31,7 +31,7 @@ class Pair:
     Attributes
     ----------
     science, reference : Image
-        On the same pixels unless the reference was turned.
+        On the same pixels unless the reference was turned; each with its true WCS.
     science_psf, reference_psf : gmadet_nb.campaign.demo.optics.MoffatField
     stars : astropy.table.Table
         ``x``, ``y`` [pixel of the science image], ``flux`` [adu in it].
@@ -98,6 +98,8 @@ def make_pair(
     reference = expose(
         reference_psf, [turned], sky=SKY / ratio, gain=gain, rng=rng, name="reference"
     )
+    there = make_wcs(side, rotation=rotation, shift=shift)
+    reference = replace(reference, wcs=there)
     return Pair(
         science=science,
         reference=reference,
@@ -145,12 +147,15 @@ def expose(psf, tables, *, gain, rng, sky=SKY, extra=0.0, name="image"):
     )
 
 
-def make_wcs(side):
-    """Return a TAN WCS, north up."""
+def make_wcs(side, *, rotation=0.0, shift=0.0):
+    """Return a TAN WCS, north up but for the rotation that `turn` makes."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval, wcs.wcs.crpix = (150.0, 2.0), ((side + 1) / 2, (side + 1) / 2)
-    wcs.wcs.cdelt = -PIXEL_SCALE / 3600, PIXEL_SCALE / 3600
+    wcs.wcs.crval = 150.0, 2.0
+    wcs.wcs.crpix = (side + 1) / 2 + shift, (side + 1) / 2 - shift / 2
+    angle = np.radians(rotation)
+    back = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    wcs.wcs.cd = np.diag([-PIXEL_SCALE / 3600, PIXEL_SCALE / 3600]) @ back
     wcs.array_shape = (side, side)
     return wcs
 
