@@ -2,11 +2,11 @@
 
 import numpy as np
 from astropy.nddata import overlap_slices
-from scipy.ndimage import maximum_filter
 from scipy.signal import oaconvolve
 from scipy.spatial import cKDTree
 
 from gmadet_nb.imaging.photometry import robust_width
+from gmadet_nb.imaging.windows import window_max
 
 # Above this S/N of the reference's pixels the residuals of a star are no noise.
 _BRIGHT_SNR = 50.0
@@ -88,9 +88,8 @@ def find_candidates(snr, *, detection_threshold, fwhm):
     x, y : (n,) int arrays
         [pixel], in order of falling S/N.
     """
-    size = 2 * max(1, round(fwhm / 2)) + 1
-    peaks = (snr >= detection_threshold) & (snr == maximum_filter(snr, size=size))
-    y, x = np.nonzero(peaks)
+    highest = window_max(snr, max(1, round(fwhm / 2)))
+    y, x = np.nonzero((snr >= detection_threshold) & (snr == highest))
     order = np.lexsort((x, y, -snr[y, x]))
     y, x = y[order], x[order]
     if len(x) < 2:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 from astropy import units as u
 from astropy.table import Table
-from scipy.ndimage import minimum_filter
 from scipy.spatial import cKDTree
 
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
@@ -157,8 +156,12 @@ def _dipole(snr, x, y, fwhm, sign):
     """Return the strongest peak of the other sign beside each place, over its own."""
     if snr is None:
         return np.full(len(x), np.nan)
-    size = 2 * max(1, round(_DIPOLE_REACH * fwhm)) + 1
-    lowest = minimum_filter(sign * snr, size=size)[y, x]
+    reach = max(1, round(_DIPOLE_REACH * fwhm))
+    at = np.arange(-reach, reach + 1)
+    rows = np.clip(y[:, None] + at, 0, snr.shape[0] - 1)
+    columns = np.clip(x[:, None] + at, 0, snr.shape[1] - 1)
+    around = sign * snr[rows[:, :, None], columns[:, None, :]]
+    lowest = around.min(axis=(1, 2))
     return np.clip(-lowest / np.maximum(sign * snr[y, x], 1e-9), 0, None)
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import maximum_filter
 
 from gmadet_nb.files.images import UNUSABLE
 from gmadet_nb.imaging.photometry import robust_width
+from gmadet_nb.imaging.windows import window_max
 
 # A pixel of a star is bright where its S/N is above this.
 BRIGHT_SNR = 50.0
@@ -96,7 +96,7 @@ def grow(pixels, radius):
     -------
     grown : (ny, nx) bool array
     """
-    return maximum_filter(pixels.view(np.uint8), size=2 * radius + 1).view(bool)
+    return window_max(pixels, radius)
 
 
 def _dipole_share(sigmas, cores, stars, fwhm):
