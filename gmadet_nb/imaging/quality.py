@@ -19,7 +19,7 @@ MAX_STAR_SHARE = 0.8
 # Errors of fluxes this many times those of independent pixels are those of residuals.
 MAX_NOISE_FACTOR = 4.0
 # Fewer bright pixels tell nothing of the match.
-_FEW_PIXELS = 200
+FEW_PIXELS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +144,7 @@ def judge(difference):
             f"{MAX_NOISE_FACTOR:g} times that of independent pixels, got "
             f"{difference.noise_factor:.1f}: residuals of stars are all over it"
         )
-    few = quality.n_core_pixels < _FEW_PIXELS
+    few = quality.n_core_pixels < FEW_PIXELS
     if difference.method != "none" and not few and quality.star_share > MAX_STAR_SHARE:
         return False, (
             f"of the pixels of bright stars at most {100 * MAX_STAR_SHARE:.0f}% may be "

@@ -20,7 +20,7 @@ from gmadet_nb.imaging.detect import measure_noise_factor, significance
 from gmadet_nb.imaging.kernel import KernelFit
 from gmadet_nb.imaging.photometry import clipped_median, robust_width
 from gmadet_nb.imaging.psf import PSF
-from gmadet_nb.imaging.quality import Quality, grow, measure_quality
+from gmadet_nb.imaging.quality import FEW_PIXELS, Quality, grow, measure_quality
 from gmadet_nb.imaging.saturated import fill_saturated
 
 METHODS = ("auto", "zogy", "kernel")
@@ -158,7 +158,7 @@ def _fault(difference):
     """Say how far a difference is from noise alone."""
     quality = difference.quality
     of_sky = abs(np.log(quality.noise_width)) + np.log(difference.noise_factor)
-    return of_sky + np.nan_to_num(quality.star_share)
+    return of_sky + (quality.star_share if quality.n_core_pixels >= FEW_PIXELS else 0)
 
 
 def no_reference(science, variance, background, psf):

@@ -147,11 +147,22 @@ def _filter_tile(tiles, filters):
     return *made, fft.irfft2(variance, s=square)
 
 
-def polish(difference, reference, noise, usable):
-    """Take off what a slightly wrong flux scale or place of the reference leaves.
+def _planes(reference):
+    """Return what a wrong scale, place, width or shape of a star would leave."""
+    slope_y, slope_x = np.gradient(reference)
+    bend_yy, bend_xy = np.gradient(slope_y)
+    bend_xx = np.gradient(slope_x, axis=1)
+    return (
+        *(reference, slope_x, slope_y),
+        *(bend_xx + bend_yy, bend_xx - bend_yy, bend_xy),
+    )
 
-    The difference is fitted, around stars, by the matched reference and its two
-    slopes, each times a plane over the field.
+
+def polish(difference, reference, noise, usable):
+    """Take off what a slightly wrong flux scale, place or shape of stars leaves.
+
+    The difference is fitted, around stars, by the matched reference, its slopes and
+    its second derivatives, each times a plane over the field.
 
     Parameters
     ----------
@@ -169,8 +180,7 @@ def polish(difference, reference, noise, usable):
     n_terms = 3  # of a plane over the field
     if len(at) < 30 * n_terms:
         return np.zeros(shape, dtype=np.float32)
-    slope_y, slope_x = np.gradient(reference)
-    planes = reference, slope_x, slope_y
+    planes = _planes(reference)
     y, x = np.divmod(at, shape[1])
     terms = polynomial_terms(x, y, shape, 1)
     design = np.concatenate([terms * plane.ravel()[at] for plane in planes])
