@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from gmadet_nb.imaging.psf_psfex import PsfexModel
+
 NAMES = {
     "sextractor": ("source-extractor", "sex"),
     "psfex": ("psfex",),
@@ -42,8 +44,10 @@ def write(folder, name, data, wcs=None, header=()):
     fits.writeto(Path(folder) / name, np.nan_to_num(data), head, overwrite=True)
 
 
-def fit_psfex(image, stars, degree):
+def fit_psfex(image, stars, degree, *, keep=None):
     """Fit a PSF with PSFEx on given stars, picked from SExtractor's own catalogue.
+
+    ``keep`` names where to leave a copy of PSFEx's file.
 
     Returns
     -------
@@ -80,6 +84,8 @@ def fit_psfex(image, stars, degree):
             ],
             folder,
         )
+        if keep is not None:
+            shutil.copy(folder / "a.psf", keep)
         return PsfexModel(folder / "a.psf"), seconds
 
 
@@ -107,25 +113,3 @@ def _keep_stars(path, stars):
 def _start(hdu):
     """Return the byte of its file at which an HDU begins."""
     return hdu.fileinfo()["hdrLoc"]
-
-
-class PsfexModel:
-    """A PSF as PSFEx writes it, evaluated by its own rules (pixels from 1 inside)."""
-
-    def __init__(self, path):
-        with fits.open(path) as hdus:
-            header = hdus[1].header
-            self.mask = hdus[1].data["PSF_MASK"][0].astype(float)
-        self.step = header["PSF_SAMP"]
-        self.zero = header["POLZERO1"], header["POLZERO2"]
-        self.scale = header["POLSCAL1"], header["POLSCAL2"]
-        self.degree = header["POLDEG1"]
-
-    def fine(self, x, y):
-        """Return the stamp at (x, y), `step` pixels a cell."""
-        u = (x + 1 - self.zero[0]) / self.scale[0]
-        v = (y + 1 - self.zero[1]) / self.scale[1]
-        powers = [
-            (i, j) for j in range(self.degree + 1) for i in range(self.degree + 1 - j)
-        ]
-        return sum(u**i * v**j * m for (i, j), m in zip(powers, self.mask, strict=True))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from psfex_files import gauss, write_psfex
 from star_fields import expose, moffat, scatter_stars
 
 from gmadet_nb.campaign.steps import examine
@@ -14,6 +15,7 @@ SETTINGS = {
     "saturation": 60000.0,
     "zero_point": 25.0,
     "psf_degree": 1,
+    "psf_source": "image",
     "extension": "auto",
     "clean_cosmic_rays": False,
     "subtract_background": False,
@@ -167,3 +169,22 @@ def test_prepared_exposure_is_a_copy_that_the_later_steps_read(examine_file, tmp
     # Wings of stars on a third of the pixels lift the median by a part of the noise.
     assert np.median(image.data) == pytest.approx(0, abs=0.3 * row["noise"])
     assert row["background"] == pytest.approx(0, abs=1.0)
+
+
+def test_psf_that_psfex_made_is_taken_where_it_is_there(examine_file, tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    write_psfex(folder / "a.psf", (200, 240), gauss(1.5)[None], degree=0, axes=())
+    row = examine_file(field((200, 240)), psf_source=str(folder))
+
+    assert row["used"], row["reason"]
+    assert row["psf_kind"] == "PSFEx, degree 0"
+    # PSFEx's steps of 0.7 pixel are read by cubic splines.
+    assert row["fwhm"] == pytest.approx(2.3548 * 1.5, rel=0.01)
+
+
+def test_exposure_without_its_psfex_model_is_set_aside(examine_file, tmp_path):
+    row = examine_file(field((200, 240)), psf_source=str(tmp_path / "models"))
+
+    assert not row["used"]
+    assert "a folder that holds a.psf" in row["reason"]

@@ -19,6 +19,7 @@ SETTINGS = {
     "saturation": "auto",
     "zero_point": 25.5,
     "psf_degree": 0,
+    "psf_source": "image",
     "extension": "auto",
     "clean_cosmic_rays": False,
     "subtract_background": False,

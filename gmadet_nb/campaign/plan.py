@@ -149,6 +149,12 @@ def check_paths(campaign, stages):
             load_telescope(given["telescope"])
         if "reference" in given:
             _check_reference(given["reference"], campaign.parameters)
+        source = given.get("psf_source", "image")
+        if source != "image" and not Path(source).is_dir():
+            raise BadInputError(
+                "psf_source must be 'image' or a folder of PSFEx models, and "
+                f"{source!r} is no folder."
+            )
         if "model" in given:
             size = campaign.parameters["04_cutouts"].get("cutout_size")
             _check_model(given["model"], campaign.workflow, size)

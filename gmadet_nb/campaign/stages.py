@@ -32,7 +32,7 @@ TRAIN = (
     Stage(
         name="01_images",
         writes=("exposures.ecsv", "psf/"),
-        outside=("images_dir", "telescope"),
+        outside=("images_dir", "telescope", "psf_source"),
     ),
     Stage(
         name="02_simulate",

@@ -121,13 +121,23 @@ class PSF:
             return x, y
         return np.clip(x, *self.field[:2]), np.clip(y, *self.field[2:])
 
+    def oversampled(self, x, y):
+        """Return the stamp at (x, y) as it is held, `oversampling` pixels to one.
+
+        It is scaled so that the pixels of a centered source, every `oversampling`-th
+        of these from the middle, have the sum 1.
+        """
+        stamp = np.tensordot(self._terms(x, y), self.coefficients, axes=1)
+        stamp = stamp if self.signed else np.clip(stamp, 0, None)
+        return stamp / self._detector_pixels(stamp).sum()
+
     def centered(self, x, y):
         """Return the PSF at (x, y) with its center in the middle of the stamp."""
-        stamp = np.tensordot(self._terms(x, y), self.coefficients, axes=1)
-        pixels = stamp[
-            _phase(self) :: self.oversampling, _phase(self) :: self.oversampling
-        ]
-        return self._normalize(pixels)
+        return self._detector_pixels(self.oversampled(x, y))
+
+    def _detector_pixels(self, stamp):
+        phase = _phase(self)
+        return stamp[phase :: self.oversampling, phase :: self.oversampling]
 
     def filtered(self, kernel_at, degree=0):
         """Return the PSF of the image after a convolution.
