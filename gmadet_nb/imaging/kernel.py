@@ -13,6 +13,7 @@ from scipy.signal import oaconvolve
 
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import UNUSABLE
+from gmadet_nb.imaging.kernel_solve import Design, solve_ridge
 from gmadet_nb.imaging.photometry import pixel_noise, robust_width
 from gmadet_nb.imaging.psf import polynomial_terms
 
@@ -26,9 +27,6 @@ _MODEL_ERROR = 0.02
 # light: the cores of bright stars must stay in where a first kernel is too weak.
 _OUTLIER_SHARE = 0.3
 _N_PASSES = 3
-# Share of what two columns have in common that must be light, not noise.
-_LEAST_SIGNAL = 0.3
-_RIDGE = 1e-4
 
 
 def kernel_half_width(target_fwhm, source_fwhm):
@@ -93,25 +91,25 @@ class KernelFit:
         y, x = np.divmod(pixels, self.shape[1])
         varying = polynomial_terms(x, y, self.shape, degree).astype(np.float32)
         level = polynomial_terms(x, y, self.shape, _BACKGROUND_DEGREE)
-        design = np.concatenate(
-            [*(basis * term for term in varying), level.astype(np.float32)]
-        )
+        design = Design(basis=basis, varying=varying, level=level.astype(np.float32))
         target = self.target.ravel()[pixels]
         bright = np.clip(target - np.median(target), 0, None)
         error2 = self.variance.ravel()[pixels] + (_MODEL_ERROR * bright) ** 2
         weight = (1 / np.sqrt(error2)).astype(np.float32)
         keep = np.ones(len(target), dtype=bool)
         for _ in range(_N_PASSES):
-            weighted = design[:, keep] * weight[keep]
-            noise = self._noise_of(varying[:, keep] * weight[keep], len(design))
-            solution = _solve_ridge(weighted, (target * weight)[keep], noise)
-            left = (target - solution.astype(np.float32) @ design) * weight
+            kept = np.where(keep, weight, np.float32(0))
+            normal = design.normal(kept)
+            wanted = design.project(target * kept**2)
+            noise = self._noise_of(varying * kept, len(normal))
+            solution = solve_ridge(normal, wanted, noise)
+            left = (target - design.predict(solution)) * weight
             limit = 5 * max(robust_width(left), 1e-6)
             keep = np.abs(left) < limit + _OUTLIER_SHARE * bright * weight
         self.degree, self.n_stars = degree, self._n_stars
-        n_kernel = len(basis) * len(varying)
-        self.coefficients = solution[:n_kernel].reshape(len(varying), len(basis))
-        self.level = solution[n_kernel:]
+        shape = len(varying), len(basis)
+        self.coefficients = solution[: design.n_kernel].reshape(shape)
+        self.level = solution[design.n_kernel :]
 
     def _noise_of(self, varying, n):
         """Return what the source image's noise adds to the normal equations.
@@ -269,20 +267,3 @@ def _sky_places(shape, reach):
     """Return a grid of 5 x 5 places, so that the background is known between stars."""
     axes = [np.linspace(reach, n - 1 - reach, 5).astype(int) for n in shape]
     return np.array([(y, x) for y in axes[0] for x in axes[1]]).reshape(-1, 2)
-
-
-def _solve_ridge(design, target, noise):
-    """Solve least squares less the noise, with a ridge in units of each column.
-
-    Where next to nothing but noise is left of a combination of columns, it is not
-    taken off: that combination is drawn to 0, as a plain fit would have it.
-    """
-    normal = (design @ design.T).astype(float)
-    scale = np.sqrt(np.diag(normal)) + 1e-12
-    normal /= scale[:, None] * scale[None, :]
-    noise = noise / scale[:, None] / scale[None, :]
-    size, axes = np.linalg.eigh(normal - noise)
-    plain = np.einsum("ij,ij->j", axes, normal @ axes)
-    size = np.where(size > _LEAST_SIGNAL * plain, size, plain) + _RIDGE
-    wanted = (design @ target).astype(float) / scale
-    return axes @ ((axes.T @ wanted) / size) / scale

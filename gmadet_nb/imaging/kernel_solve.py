@@ -1,0 +1,97 @@
+"""Least squares for a kernel that varies over the field, in little memory.
+
+An unknown is a basis function times a term of the polynomial over the field. Written
+out, all of them at all pixels would take more memory than the images: the normal
+equations are built term by term from the basis functions alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+# Share of what two columns have in common that must be light, not noise.
+_LEAST_SIGNAL = 0.3
+_RIDGE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """What the unknowns are multiplied with at n pixels.
+
+    Attributes
+    ----------
+    basis : (n_basis, n) float32 array
+        The source image convolved with each basis function.
+    varying : (n_terms, n) float32 array
+        The polynomial's terms over the field. Unknowns run over the basis functions
+        within a term.
+    level : (n_level, n) float32 array
+        Terms of the background, the last unknowns.
+    """
+
+    basis: np.ndarray
+    varying: np.ndarray
+    level: np.ndarray
+
+    @property
+    def n_kernel(self):
+        """Unknowns of the kernel."""
+        return len(self.basis) * len(self.varying)
+
+    def normal(self, weight):
+        """Return the normal equations' matrix with each pixel times its weight."""
+        n_basis, n_kernel = len(self.basis), self.n_kernel
+        size = n_kernel + len(self.level)
+        normal = np.empty((size, size))
+        level = self.level * weight
+        normal[n_kernel:, n_kernel:] = level @ level.T
+        for i, term in enumerate(self.varying):
+            rows = slice(i * n_basis, (i + 1) * n_basis)
+            weighted = self.basis * (term * weight)
+            normal[rows, n_kernel:] = weighted @ level.T
+            normal[n_kernel:, rows] = normal[rows, n_kernel:].T
+            weighted *= weight
+            for j, other in enumerate(self.varying[: i + 1]):
+                columns = slice(j * n_basis, (j + 1) * n_basis)
+                normal[rows, columns] = (weighted * other) @ self.basis.T
+                normal[columns, rows] = normal[rows, columns].T
+        return normal
+
+    def project(self, values):
+        """Return each unknown's column times ``values`` (n,)."""
+        of_kernel = (self.varying * values) @ self.basis.T
+        return np.concatenate([of_kernel.ravel(), self.level @ values])
+
+    def predict(self, solution):
+        """Return the model (n,) of a solution."""
+        shape = len(self.varying), len(self.basis)
+        coefficients = solution[: self.n_kernel].reshape(shape).astype(np.float32)
+        made = np.einsum("tn,tn->n", coefficients @ self.basis, self.varying)
+        return made + solution[self.n_kernel :].astype(np.float32) @ self.level
+
+
+def solve_ridge(normal, wanted, noise):
+    """Solve normal equations less the noise in them, with a ridge.
+
+    The ridge is in units of each column. Where next to nothing but noise is left of a
+    combination of columns, it is not taken off: that combination is drawn to 0, as a
+    plain fit would have it.
+
+    Parameters
+    ----------
+    normal : (m, m) float array
+    wanted : (m,) float array
+    noise : (m, m) float array
+        What noise alone adds to ``normal``.
+
+    Returns
+    -------
+    solution : (m,) float array
+    """
+    scale = np.sqrt(np.diag(normal)) + 1e-12
+    normal = normal / (scale[:, None] * scale[None, :])
+    noise = noise / scale[:, None] / scale[None, :]
+    size, axes = np.linalg.eigh(normal - noise)
+    plain = np.einsum("ij,ij->j", axes, normal @ axes)
+    size = np.where(size > _LEAST_SIGNAL * plain, size, plain) + _RIDGE
+    return axes @ ((axes.T @ (wanted / scale)) / size) / scale
