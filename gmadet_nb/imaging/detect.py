@@ -2,9 +2,9 @@
 
 import numpy as np
 from astropy.nddata import overlap_slices
-from scipy.signal import oaconvolve
 from scipy.spatial import cKDTree
 
+from gmadet_nb.imaging.convolve import convolve
 from gmadet_nb.imaging.photometry import robust_width
 from gmadet_nb.imaging.windows import window_max
 
@@ -29,17 +29,14 @@ def significance(difference, psf):
     snr : (ny, nx) float32 array
         0 where less than half of the PSF's weight is on usable pixels.
     """
-    stamp = psf.centered(*_middle(difference.data.shape)).astype(np.float32)
+    stamp = psf.centered(*_middle(difference.data.shape))[::-1, ::-1]
     weight = np.where(difference.usable, 1 / difference.noise**2, 0).astype(np.float32)
     scale = np.median(weight[weight > 0]) if (weight > 0).any() else np.float32(1)
     weight /= scale
-    light = oaconvolve(
-        weight * np.nan_to_num(difference.data), stamp[::-1, ::-1], mode="same"
-    )
-    norm = oaconvolve(weight, stamp[::-1, ::-1] ** 2, mode="same")
-    covered = oaconvolve(
-        difference.usable.astype(np.float32), stamp[::-1, ::-1] ** 2, mode="same"
-    )
+    norm = convolve(weight, stamp**2)
+    weight *= np.nan_to_num(difference.data)
+    light = convolve(weight, stamp)
+    covered = convolve(difference.usable, stamp**2)
     enough = covered > 0.5 * np.sum(stamp**2)
     snr = np.zeros(difference.data.shape, dtype=np.float32)
     snr[enough] = light[enough] / np.sqrt(norm[enough]) * np.sqrt(scale)

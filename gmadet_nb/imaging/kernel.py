@@ -9,10 +9,10 @@ broad, so that the number of unknowns does not grow with the seeing.
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.ndimage import binary_dilation
-from scipy.signal import oaconvolve
 
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import UNUSABLE
+from gmadet_nb.imaging.convolve import convolve_varying
 from gmadet_nb.imaging.kernel_solve import Design, solve_ridge
 from gmadet_nb.imaging.photometry import pixel_noise, robust_width
 from gmadet_nb.imaging.psf import polynomial_terms
@@ -203,39 +203,31 @@ class KernelFit:
 
     def sum_map(self):
         """Return the kernel's sum at each pixel."""
-        total = np.zeros(self.shape, dtype=np.float32)
-        sums = self.kernels().sum(axis=(1, 2))
-        for value, term in zip(sums, self._terms(self.degree), strict=True):
-            total += np.float32(value) * term
-        return total
+        return self._surface(self.kernels().sum(axis=(1, 2)), self.degree)
 
     def matched(self):
         """Convolve the source image with the kernel that varies over the field."""
-        padded = np.pad(self.source, self.half, mode="edge")
-        kernels = self.kernels()
-        matched = np.zeros(self.shape, dtype=np.float32)
-        for term, kernel in zip(self._terms(self.degree), kernels, strict=True):
-            light = oaconvolve(padded, kernel.astype(np.float32), mode="valid")
-            light *= term
-            matched += light
-        return matched
+        terms = self._factors(self.degree)
+        return convolve_varying(self.source, self.kernels(), terms)
 
     def background(self):
         """Return the fitted background [adu]."""
-        level = np.zeros(self.shape, dtype=np.float32)
-        terms = self._terms(_BACKGROUND_DEGREE)
-        for value, term in zip(self.level, terms, strict=True):
-            level += np.float32(value) * term
-        return level
+        return self._surface(self.level, _BACKGROUND_DEGREE)
 
-    def _terms(self, degree):
-        """Yield each term of a polynomial over the image."""
+    def _factors(self, degree):
+        """Return each term of a polynomial as factors along y and along x."""
         ny, nx = self.shape
         # At the far edge a coordinate is 1, so that its powers drop out.
         by_x = polynomial_terms(np.arange(nx), ny - 1, self.shape, degree)
         by_y = polynomial_terms(nx - 1, np.arange(ny), self.shape, degree)
-        for along_x, along_y in zip(by_x, by_y, strict=True):
-            yield (along_y[:, None] * along_x[None, :]).astype(np.float32)
+        return list(zip(by_y.astype(np.float32), by_x.astype(np.float32), strict=True))
+
+    def _surface(self, coefficients, degree):
+        """Return a polynomial over the image."""
+        by_y, by_x = (
+            np.array(along) for along in zip(*self._factors(degree), strict=True)
+        )
+        return (np.float32(coefficients)[:, None] * by_y).T @ by_x
 
 
 def spline_profiles(half):

@@ -12,6 +12,7 @@ import numpy as np
 # Share of what two columns have in common that must be light, not noise.
 _LEAST_SIGNAL = 0.3
 _RIDGE = 1e-4
+_CHUNK = 1000  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,21 +41,14 @@ class Design:
 
     def normal(self, weight):
         """Return the normal equations' matrix with each pixel times its weight."""
-        n_basis, n_kernel = len(self.basis), self.n_kernel
-        size = n_kernel + len(self.level)
-        normal = np.empty((size, size))
-        level = self.level * weight
-        normal[n_kernel:, n_kernel:] = level @ level.T
-        for i, term in enumerate(self.varying):
-            rows = slice(i * n_basis, (i + 1) * n_basis)
-            weighted = self.basis * (term * weight)
-            normal[rows, n_kernel:] = weighted @ level.T
-            normal[n_kernel:, rows] = normal[rows, n_kernel:].T
-            weighted *= weight
-            for j, other in enumerate(self.varying[: i + 1]):
-                columns = slice(j * n_basis, (j + 1) * n_basis)
-                normal[rows, columns] = (weighted * other) @ self.basis.T
-                normal[columns, rows] = normal[rows, columns].T
+        size = self.n_kernel + len(self.level)
+        normal = np.zeros((size, size))
+        for start in range(0, len(weight), _CHUNK):
+            at = slice(start, start + _CHUNK)
+            varying = self.varying[:, None, at] * self.basis[None, :, at]
+            of_kernel = varying.reshape(self.n_kernel, -1)
+            part = np.concatenate([of_kernel, self.level[:, at]]) * weight[at]
+            normal += part @ part.T
         return normal
 
     def project(self, values):

@@ -16,6 +16,7 @@ from gmadet_nb.errors import BadImageError, BadParameterError
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
 from gmadet_nb.imaging import zogy
 from gmadet_nb.imaging.align import fill_holes, noise_blur
+from gmadet_nb.imaging.convolve import convolve
 from gmadet_nb.imaging.detect import measure_noise_factor, significance
 from gmadet_nb.imaging.kernel import KernelFit
 from gmadet_nb.imaging.photometry import clipped_median, robust_width
@@ -349,7 +350,7 @@ def _by_kernel(pair, degree):
     whiten = _whitening(of_noise, pair.noise)
     kernels = tuple(oaconvolve(k, whiten) for k in kernels)
     noise2 = sum(
-        oaconvolve(v, (oaconvolve(k, whiten) ** 2).astype(np.float32), mode="same")
+        convolve(v, oaconvolve(k, whiten) ** 2)
         for v, k in zip(pair.variance, of_noise, strict=True)
     )
     noise = np.sqrt(np.clip(noise2, 1e-12, None)).astype(np.float32)
@@ -357,10 +358,7 @@ def _by_kernel(pair, degree):
     if whiten.size > 1:
         usable = (mask & UNUSABLE) == 0
         data, matched = (
-            oaconvolve(
-                np.where(usable, plane, 0), whiten.astype(np.float32), mode="same"
-            )
-            for plane in (data, matched)
+            convolve(np.where(usable, plane, 0), whiten) for plane in (data, matched)
         )
 
     def science_kernel(x, y):
