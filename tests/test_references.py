@@ -292,9 +292,13 @@ def test_saturated_pixels_of_a_reference_are_masked(tmp_path, stars, rng):
 def test_reference_file_without_a_gain_is_refused_in_a_sentence(tmp_path, stars, rng):
     write_reference(tmp_path / "ref.fits", stars, rng)
     with pytest.raises(
-        BadInputError, match=r"ref\.fits must state its gain .*Add GAIN to it\."
+        BadInputError, match=r"ref\.fits must be known.*parameter 'reference_gain'\."
     ):
         load_reference_file(tmp_path / "ref.fits", "generic")
+    image, noise, _, _ = load_reference_file(tmp_path / "ref.fits", "generic", gain=2.0)
+
+    assert image.gain == 2.0
+    assert noise.sky_variance**0.5 == pytest.approx(NOISE, rel=0.03)
 
 
 @pytest.mark.parametrize("name", ["stak", "absent.fits", "."])

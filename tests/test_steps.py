@@ -101,6 +101,7 @@ def detect(run, exposure_id, *, workflow="train", reference="stack", **changes):
         workflow=workflow,
         subtraction=changes.pop("subtraction", "auto"),
         reference=reference,
+        reference_gain=changes.pop("reference_gain", "auto"),
         n_stack=8,
         kernel_degree=0,
         threshold=changes.pop("threshold", 4.0),
@@ -340,6 +341,24 @@ def test_deep_reference_gives_the_transparency(nights, scratch, used, detected):
         )
         assert row["alignment_rms"] < before.row["alignment_rms"]
         assert len(candidates) > 5
+
+
+@pytest.mark.parametrize(
+    ("band", "text"),
+    [("R", "file other.fits"), ("V", "file other.fits, in the filter V")],
+)
+def test_reference_in_another_filter_is_said(
+    nights, scratch, used, tmp_path, band, text
+):
+    with fits.open(nights / "reference/reference.fits") as hdus:
+        hdus[0].header["FILTER"] = band
+        del hdus[0].header["GAIN"]
+        hdus.writeto(tmp_path / "other.fits")
+    path = str(tmp_path / "other.fits")
+    row, _ = of_search_by(scratch, used[0], reference=path, reference_gain=1.5)
+
+    assert row["good"], row["reason"]
+    assert row["reference"] == text
 
 
 def test_without_subtraction_stars_are_candidates(scratch, used):

@@ -34,6 +34,7 @@ _DEGREE = ("in 0 to 4", lambda value: 0 <= value <= 4)
 # name: (what must hold, whether it does)
 LIMITS = {
     "gain": _ABOVE_0,
+    "reference_gain": _ABOVE_0,
     "read_noise": _0_OR_MORE,
     "saturation": _ABOVE_0,
     "psf_degree": _DEGREE,

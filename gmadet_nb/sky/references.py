@@ -114,7 +114,7 @@ def rank_exposures(exposures, *, without):
     return others[np.argsort(depth, kind="stable")]
 
 
-def load_reference_file(path, telescope):
+def load_reference_file(path, telescope, *, gain="auto"):
     """Read a reference image and measure its stars, noise and PSF.
 
     Parameters
@@ -122,6 +122,8 @@ def load_reference_file(path, telescope):
     path : str or Path
     telescope : str
         Alias of the telescope file that names its header keywords.
+    gain : float or "auto"
+        [electron/adu]; "auto" takes the header's.
 
     Returns
     -------
@@ -134,7 +136,8 @@ def load_reference_file(path, telescope):
     Raises
     ------
     BadInputError
-        If it cannot be read or measured, or no keyword gives its gain.
+        If it cannot be read or measured, or neither keyword nor parameter gives its
+        gain.
     """
     path = Path(path)
     if not path.is_file():
@@ -144,20 +147,23 @@ def load_reference_file(path, telescope):
         )
     data, header = read_pixels(path)
     values = header_values(header, load_telescope(telescope))
-    if values["gain"] is None:
+    gain = values["gain"] if gain == "auto" else float(gain)
+    if gain is None:
         raise BadInputError(
-            f"The reference {path.name} must state its gain [electron/adu] in its "
-            "header, since the noise of its stars depends on it. Add GAIN to it."
+            f"The gain [electron/adu] of the reference {path.name} must be known, "
+            "since the noise of its stars depends on it, and its header states none. "
+            "Set the parameter 'reference_gain'."
         )
     saturation = values["saturation"] or np.inf
     image = Image(
         data=data,
         mask=make_mask(data, saturation),
-        gain=values["gain"],
+        gain=gain,
         read_noise=values["read_noise"] or 0.0,
         saturation=saturation,
         zero_point=np.nan,
         exposure_id=path.stem,
+        filter=values["filter"] or "",
         wcs=header_wcs(header),
         header=header,
     )

@@ -56,6 +56,25 @@ class Search:
     streaks: Table | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which reference is wanted.
+
+    Attributes
+    ----------
+    name : str
+        ``best``, ``stack`` or the path of a FITS file.
+    gain : float or "auto"
+        Of the file [electron/adu].
+    n_stack : int
+        At most so many exposures in a stack.
+    """
+
+    name: str
+    gain: float | str
+    n_stack: int
+
+
 def check_subtraction(subtraction):
     """Return ``subtraction`` if it is a way to subtract.
 
@@ -79,6 +98,7 @@ def detect_on_exposure(
     workflow,
     subtraction,
     reference,
+    reference_gain,
     n_stack,
     kernel_degree,
     threshold,
@@ -95,6 +115,8 @@ def detect_on_exposure(
         ``auto``, ``zogy``, ``kernel`` or ``none``.
     reference : str
         ``best``, ``stack`` or the path of a FITS file.
+    reference_gain : float or "auto"
+        Of that file [electron/adu]; "auto" takes its header's.
     n_stack : int
         At most so many exposures in a stack.
     kernel_degree : int
@@ -119,7 +141,9 @@ def detect_on_exposure(
             row,
             science,
             (psf, sources),
-            (subtraction, reference, n_stack, kernel_degree),
+            subtraction,
+            Choice(name=reference, gain=reference_gain, n_stack=n_stack),
+            kernel_degree,
             quality,
         )
     except BadImageError as error:
@@ -187,9 +211,11 @@ def _empty_subtraction(exposure_id, fwhm):
     return row | {"good": False, "reason": ""}
 
 
-def _make_difference(run, exposures, row, science, measured, choice, quality):
+def _make_difference(
+    run, exposures, row, science, measured, subtraction, choice, degree, quality
+):
     """Make one difference and note in ``quality`` how it was made."""
-    (psf, sources), (subtraction, reference, n_stack, degree) = measured, choice
+    psf, sources = measured
     # Noise and stars come from the exposure as it was taken: injected sources are
     # neither sky nor at home in the reference.
     original = open_exposure(row) if science.header.get("SIMULATD") else science
@@ -198,9 +224,7 @@ def _make_difference(run, exposures, row, science, measured, choice, quality):
         background, _ = phot.fit_background(original)
         difference = subtraction_tools.no_reference(science, variance, background, psf)
     else:
-        made = make_reference(
-            run, exposures, row, original, sources, reference, n_stack
-        )
+        made = make_reference(run, exposures, row, original, sources, choice)
         quality |= {"reference": made.text, "n_reference": made.n_images}
         quality |= {"alignment_rms": made.alignment_rms}
         quality |= {"alignment_method": made.alignment_method}
@@ -225,7 +249,7 @@ def _make_difference(run, exposures, row, science, measured, choice, quality):
     return difference
 
 
-def make_reference(run, exposures, row, science, sources, reference, n_stack):
+def make_reference(run, exposures, row, science, sources, choice):
     """Make the reference of one exposure, on its pixels.
 
     Parameters
@@ -237,28 +261,19 @@ def make_reference(run, exposures, row, science, sources, reference, n_stack):
     science : Image
     sources : astropy.table.Table
         Of the exposure.
-    reference : str
-        ``best``, ``stack`` or the path of a FITS file.
-    n_stack : int
+    choice : Choice
 
     Returns
     -------
     reference : gmadet_nb.sky.references.Reference
     """
     place = {"science": science, "science_sources": sources}
-    if reference not in ("best", "stack"):
-        if Path(reference).resolve() == Path(row["path"]).resolve():
-            raise BadImageError(
-                "A reference must be another image than the exposure, and both are "
-                f"{Path(reference).name}: nothing would be left."
-            )
-        image, noise, there, fwhm = _reference_file(reference, str(row["telescope"]))
-        made = references.place_reference(image, noise, there, fwhm, **place)
-        return replace(made, text=f"file {Path(reference).name}")
+    if choice.name not in ("best", "stack"):
+        return _place_file(row, choice, place)
     ranked = references.rank_exposures(exposures, without=row["exposure_id"])
     made, failures = [], []
     for other in ranked:
-        if len(made) >= (1 if reference == "best" else n_stack):
+        if len(made) >= (1 if choice.name == "best" else choice.n_stack):
             break
         image, noise = references.open_night_exposure(other)
         psf, there = read_psf_and_sources(run, other["exposure_id"])
@@ -272,14 +287,37 @@ def make_reference(run, exposures, row, science, sources, reference, n_stack):
         raise BadImageError(
             f"No exposure can be its reference. {' '.join(failures[:2])}"
         )
-    if reference == "best":
+    if choice.name == "best":
         return replace(made[0], text=f"best, {made[0].text}")
     return references.stack_references(made, sources[sources["is_star"]])
 
 
+def _place_file(row, choice, place):
+    """Put a reference file on the pixels of an exposure, and say what it is."""
+    name = Path(choice.name).name
+    if Path(choice.name).resolve() == Path(row["path"]).resolve():
+        raise BadImageError(
+            "A reference must be another image than the exposure, and both are "
+            f"{name}: nothing would be left."
+        )
+    image, noise, there, fwhm = _reference_file(
+        choice.name, str(row["telescope"]), choice.gain
+    )
+    made = references.place_reference(image, noise, there, fwhm, **place)
+    here = str(row["filter"])
+    if image.filter and here and image.filter.casefold() != here.casefold():
+        logger.warning(
+            "The reference %s is in the filter %s and %s in %s: what is left of stars "
+            "is their colour, too.",
+            *(name, image.filter, row["exposure_id"], here),
+        )
+        return replace(made, text=f"file {name}, in the filter {image.filter}")
+    return replace(made, text=f"file {name}")
+
+
 @lru_cache(maxsize=1)
-def _reference_file(path, telescope):
-    return references.load_reference_file(path, telescope)
+def _reference_file(path, telescope, gain):
+    return references.load_reference_file(path, telescope, gain=gain)
 
 
 def _reference_sources(difference):

@@ -52,6 +52,7 @@ def simulate_exposure(
     separation,
     seed,
     reference="",
+    reference_gain="auto",
 ):
     """Inject sources into one exposure and write it.
 
@@ -71,6 +72,8 @@ def simulate_exposure(
     reference : str
         Path of a reference image, which shows more galaxies; any other text looks for
         them in the exposure itself.
+    reference_gain : float or "auto"
+        Of that file [electron/adu]; "auto" takes its header's.
 
     Returns
     -------
@@ -82,7 +85,12 @@ def simulate_exposure(
     image = open_exposure(row)
     psf, found = read_psf_and_sources(run, exposure_id)
     variance = phot.measure_noise(image).variance(image.data)
-    galaxies = find_hosts(found, image, reference, str(row["telescope"]))
+    seen = None
+    if Path(reference).is_file():
+        seen = references.load_reference_file(
+            reference, str(row["telescope"]), gain=reference_gain
+        )
+    galaxies = find_hosts(found, image, seen)
     key = zlib.crc32(exposure_id.encode())
     drawn = simulate.draw_sources(
         image,
@@ -101,42 +109,40 @@ def simulate_exposure(
     return sources
 
 
-def find_hosts(sources, image, reference, telescope):
-    """Find the galaxies of an exposure, in a deeper reference where there is a file.
+def find_hosts(sources, image, reference=None):
+    """Find the galaxies of an exposure, in a deeper reference where there is one.
 
     Parameters
     ----------
     sources : astropy.table.Table
         Of the exposure, with ``is_star``.
     image : Image
-    reference : str
-        See `simulate_exposure`.
-    telescope : str
-        Alias whose keywords the reference's header has.
+    reference : tuple, optional
+        What `gmadet_nb.sky.references.load_reference_file` gives.
 
     Returns
     -------
     galaxies : astropy.table.Table
         ``x``, ``y``, ``half_light_radius`` [pixel of the exposure].
     """
-    if Path(reference).is_file():
-        there, _, seen, _ = references.load_reference_file(reference, telescope)
-        try:
-            alignment = find_alignment(
-                sources,
-                seen,
-                shape=image.data.shape,
-                science_wcs=image.wcs,
-                reference_wcs=there.wcs,
-            )
-        except BadImageError:
-            return simulate.find_galaxies(sources, _star_radius(sources))
-        galaxies = simulate.find_galaxies(seen, _star_radius(seen))
-        x, y = alignment.find_source_pixels(galaxies["x"], galaxies["y"])
-        galaxies["x"], galaxies["y"] = x, y
-        galaxies["half_light_radius"] /= np.sqrt(alignment.area_ratio)
-        return galaxies
-    return simulate.find_galaxies(sources, _star_radius(sources))
+    if reference is None:
+        return simulate.find_galaxies(sources, _star_radius(sources))
+    there, _, seen, _ = reference
+    try:
+        alignment = find_alignment(
+            sources,
+            seen,
+            shape=image.data.shape,
+            science_wcs=image.wcs,
+            reference_wcs=there.wcs,
+        )
+    except BadImageError:
+        return simulate.find_galaxies(sources, _star_radius(sources))
+    galaxies = simulate.find_galaxies(seen, _star_radius(seen))
+    x, y = alignment.find_source_pixels(galaxies["x"], galaxies["y"])
+    galaxies["x"], galaxies["y"] = x, y
+    galaxies["half_light_radius"] /= np.sqrt(alignment.area_ratio)
+    return galaxies
 
 
 def _star_radius(sources):
