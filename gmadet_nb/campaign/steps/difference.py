@@ -386,6 +386,11 @@ def stack_found(results, name):
     return vstack(tables, metadata_conflicts="silent") if tables else Table()
 
 
+def of_exposure(table, exposure_id):
+    """Return the rows of one exposure; a table without columns has none."""
+    return table[table["exposure_id"] == exposure_id] if len(table) else table
+
+
 def check_candidates(candidates, detection_threshold):
     """Raise if there is nothing to classify.
 
