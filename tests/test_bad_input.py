@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from psfex_files import gauss, write_psfex
+from psfex_files import sampled, write_psfex
 from star_fields import expose, moffat, scatter_stars
 
 from gmadet_nb.campaign.steps import examine
@@ -174,17 +174,17 @@ def test_prepared_exposure_is_a_copy_that_the_later_steps_read(examine_file, tmp
 def test_psf_that_psfex_made_is_taken_where_it_is_there(examine_file, tmp_path):
     folder = tmp_path / "models"
     folder.mkdir()
-    write_psfex(folder / "a.psf", (200, 240), gauss(1.5)[None], degree=0, axes=())
+    write_psfex(folder / "a.psf", [sampled(3.2, 0.7)], step=0.7, degree=0, axes=())
     row = examine_file(field((200, 240)), psf_source=str(folder))
 
     assert row["used"], row["reason"]
     assert row["psf_kind"] == "PSFEx, degree 0"
-    # PSFEx's steps of 0.7 pixel are read by cubic splines.
-    assert row["fwhm"] == pytest.approx(2.3548 * 1.5, rel=0.01)
+    # A Moffat of 3.2 with the pixel's own width in it.
+    assert row["fwhm"] == pytest.approx(3.307, rel=0.005)
 
 
 def test_exposure_without_its_psfex_model_is_set_aside(examine_file, tmp_path):
     row = examine_file(field((200, 240)), psf_source=str(tmp_path / "models"))
 
     assert not row["used"]
-    assert "a folder that holds a.psf" in row["reason"]
+    assert "or a folder that holds a.psf" in row["reason"]

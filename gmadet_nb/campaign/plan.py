@@ -150,10 +150,10 @@ def check_paths(campaign, stages):
         if "reference" in given:
             _check_reference(given["reference"], campaign.parameters)
         source = given.get("psf_source", "image")
-        if source != "image" and not Path(source).is_dir():
+        if source != "image" and not Path(source).exists():
             raise BadInputError(
-                "psf_source must be 'image' or a folder of PSFEx models, and "
-                f"{source!r} is no folder."
+                "psf_source must be 'image', or a PSFEx model or a folder of them, and "
+                f"{source!r} is not there."
             )
         if "model" in given:
             size = campaign.parameters["04_cutouts"].get("cutout_size")

@@ -23,7 +23,7 @@ _STARS_PER_TERM = 6
 _N_MOFFAT = 8
 _N_STAMPS = 2
 # A trend goes on beyond the outermost stars, by this share of their field.
-_FIELD_MARGIN = 0.1
+FIELD_MARGIN = 0.1
 _MAX_RADIUS = 60  # [pixel]
 
 
@@ -100,7 +100,7 @@ def field_of(stamps, shape):
     box = []
     for places, size in ((stamps.x, shape[1]), (stamps.y, shape[0])):
         places = places[stamps.good]
-        margin = _FIELD_MARGIN * np.ptp(places)
+        margin = FIELD_MARGIN * np.ptp(places)
         box.append(float(max(places.min() - margin, 0)))
         box.append(float(min(places.max() + margin, size - 1)))
     return tuple(box)

@@ -103,15 +103,19 @@ class StampModel:
 
     def normalize(self):
         """End the stamps at their radius, and bring the flux within it to 1."""
-        half = self.k // 2
-        y, x = np.mgrid[-half : half + 1, -half : half + 1] / self.oversampling
-        inside = np.clip(self.radius - np.hypot(x, y), 0, 1)
+        inside = share_within(self.k, self.radius, self.oversampling)
         self.splines = self.splines * inside
         self.base = self.base * inside
         sums = self.splines.sum(axis=(1, 2))
         middle = self.splines[0] / sums[0]
         self.splines[1:] -= sums[1:, None, None] * middle
         self.splines /= sums[0] / self.oversampling**2
+
+
+def share_within(k, radius, oversampling):
+    """Return the share of each pixel of a (k, k) stamp within a radius [pixel]."""
+    y, x = (np.mgrid[:k, :k] - k // 2) / oversampling
+    return np.clip(radius - np.hypot(x, y), 0, 1)
 
 
 class _FreeFit:

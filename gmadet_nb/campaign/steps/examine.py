@@ -27,7 +27,7 @@ from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import prepare
 from gmadet_nb.imaging.psf import write_psf
 from gmadet_nb.imaging.psf_fit import fit_psf
-from gmadet_nb.imaging.psf_psfex import read_psfex
+from gmadet_nb.imaging.psf_psfex import psfex_path, read_psfex
 from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,8 @@ def examine_exposure(exposure, *, run_dir, telescope, settings):
     settings : dict
         ``gain`` [electron/adu], ``read_noise`` [electron], ``saturation`` [adu],
         ``zero_point`` [mag], ``psf_degree``, each a number or ``auto``;
-        ``psf_source``, ``image`` or a folder of PSFEx's ``<exposure_id>.psf``;
+        ``psf_source``, ``image``, or a file of PSFEx or a folder of
+        ``<exposure_id>.psf``;
         ``max_elongation``; ``min_stars``; ``extension``, the image's in its file;
         ``clean_cosmic_rays`` and ``subtract_background``, each true or false;
         ``background_box`` [pixel].
@@ -250,7 +251,8 @@ def _measure(image, row, run, psf_degree, settings):
     psf, kept = fit_psf(image, background, stars, degree=degree)
     kind = "constant" if psf.degree == 0 else f"polynomial {psf.degree}"
     if settings["psf_source"] != "image":
-        psf = _psf_of_psfex(settings["psf_source"], row)
+        model = psfex_path(settings["psf_source"], row["exposure_id"])
+        psf = read_psfex(model, image.data.shape)
         kind = f"PSFEx, degree {psf.degree}"
     # A PSF gives better places than moments, the more so where pixels are coarse.
     for name in ("x", "y"):
@@ -262,17 +264,6 @@ def _measure(image, row, run, psf_degree, settings):
     middle = psf.centered((row["nx"] - 1) / 2, (row["ny"] - 1) / 2)
     row["limiting_mag"] = phot.limiting_mag(row["noise"], middle, row["zero_point"])
     write_psf(run.psf_path(row["exposure_id"]), psf, sources)
-
-
-def _psf_of_psfex(folder, row):
-    """Read the PSF of an exposure that PSFEx has made of it."""
-    path = Path(folder) / f"{row['exposure_id']}.psf"
-    if not path.is_file():
-        raise BadImageError(
-            f"psf_source must be 'image' or a folder that holds {path.name}, and "
-            f"{folder!r} has none. Put PSFEx's model of this exposure there."
-        )
-    return read_psfex(path, (row["ny"], row["nx"]))
 
 
 def _typical_elongation(sources, saturation_peak):
