@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 from astropy.table import Table, vstack
-from star_fields import expose, measure, moffat, scatter_stars, true_fwhm
+from scipy.signal import fftconvolve
+from star_fields import (
+    expose,
+    known_psf,
+    measure,
+    moffat,
+    scatter_stars,
+    true_fwhm,
+)
 
 from gmadet_nb.errors import BadImageError, BadInputError
 from gmadet_nb.files.images import MASK_BITS
@@ -273,3 +281,54 @@ def test_polynomial_takes_x_along_the_columns():
     np.testing.assert_allclose(polynomial_terms(0, 0, SHAPE, 1), [1, -1, -1])
     np.testing.assert_allclose(polynomial_terms(269, 0, SHAPE, 1), [1, -1, 1])
     np.testing.assert_allclose(polynomial_terms(0, 159, SHAPE, 1), [1, 1, -1])
+
+
+@pytest.mark.parametrize("place", [(80.0, 60.0), (81.3, 60.4), (79.5, 58.7)])
+def test_psf_of_a_convolved_image_is_the_convolved_psf(place):
+    psf = known_psf((120, 160), 3.0)
+    # Not symmetric, and negative in part, as the kernels of a subtraction are.
+    kernel = np.array([[0.0, 0.2, 0.0], [-0.1, 0.6, 0.5], [0.0, -0.3, 0.1]])
+    made = psf.filtered(lambda x, y: kernel)
+    expected = fftconvolve(psf(*place), kernel, mode="same")
+
+    assert made.signed
+    # Whole pixels are whole steps of the stamps: only their rims differ.
+    inner = slice(3, -3)
+    assert made(*place)[inner, inner] == pytest.approx(
+        (expected / expected.sum())[inner, inner], abs=1e-3 * psf(*place).max()
+    )
+
+
+def test_kernel_that_varies_gives_a_psf_that_varies():
+    shape = (120, 160)
+    psf = known_psf(shape, 3.0)
+
+    def kernel(x, y):
+        # Light goes 1 pixel to the right at the right edge, to the left at the left.
+        share = 2 * x / (shape[1] - 1) - 1
+        return np.array([[(1 - share) / 2, 0, (1 + share) / 2]])[[0, 0, 0]] * [
+            [0],
+            [1],
+            [0],
+        ]
+
+    made = psf.filtered(kernel, 1)
+    assert made.degree == 1
+    for x, shift in ((0.0, -1.0), (79.5, 0.0), (159.0, 1.0)):
+        stamp = made(x, 60.0)
+        columns = np.arange(len(stamp)) - len(stamp) // 2 + round(x) - x
+        # The wings that leave the stamp take some thousandths of the light with them.
+        assert (stamp * columns).sum() == pytest.approx(shift, abs=0.03)
+
+
+def test_psf_of_a_convolved_image_survives_its_file(tmp_path):
+    made = known_psf((120, 160), 3.0).filtered(
+        lambda x, y: np.array([[0, 0, 0], [-0.6, 1, 0.6], [0, 0, 0.0]])
+    )
+    write_psf(tmp_path / "a.fits", made)
+    back = read_psf(tmp_path / "a.fits")
+
+    assert back.signed
+    assert (back(40.3, 50.2) < 0).any()
+    # Single precision.
+    assert back(40.3, 50.2) == pytest.approx(made(40.3, 50.2), abs=1e-6)
