@@ -8,7 +8,8 @@ from astropy.wcs import WCS
 
 from gmadet_nb.campaign.demo import detector, frames, make_demo, optics, plan, sources
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.telescopes import header_values, load_telescope
+from gmadet_nb.files.headers import header_values
+from gmadet_nb.files.telescopes import load_telescope
 
 SHAPE = (192, 272)  # (ny, nx), not square
 

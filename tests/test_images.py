@@ -10,18 +10,21 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from gmadet_nb.errors import BadImageError, BadInputError
-from gmadet_nb.files.images import (
-    MASK_BITS,
+from gmadet_nb.files.fits_files import (
     exposure_ids,
     find_images,
+    read_header,
+    read_pixels,
+)
+from gmadet_nb.files.headers import header_values
+from gmadet_nb.files.images import (
+    MASK_BITS,
     header_wcs,
     make_mask,
     open_exposure,
-    read_header,
-    read_pixels,
     write_image,
 )
-from gmadet_nb.files.telescopes import header_values, load_telescope
+from gmadet_nb.files.telescopes import load_telescope
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 REALDATA = Path(os.environ.get("REALDATA") or REPOSITORY.parent / "shared/realdata")

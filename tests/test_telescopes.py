@@ -6,16 +6,13 @@ import pytest
 from astropy.io import fits
 
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.images import read_pixels
+from gmadet_nb.files.fits_files import read_pixels
+from gmadet_nb.files.headers import effective_gain, header_values, read_mjd, read_number
 from gmadet_nb.files.telescopes import (
     FILE_KEYS,
     Telescope,
-    effective_gain,
-    header_values,
     list_telescopes,
     load_telescope,
-    read_mjd,
-    read_number,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[1]

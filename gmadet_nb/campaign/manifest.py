@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gmadet_nb.campaign.source_code import digest
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.images import find_images
+from gmadet_nb.files.fits_files import find_images
 from gmadet_nb.files.telescopes import list_telescopes
 
 # Read whole; pixels (FITS, HDF5, NumPy) are known by size and time instead.

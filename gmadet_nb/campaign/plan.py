@@ -14,7 +14,7 @@ from gmadet_nb.campaign.parameters import (
 )
 from gmadet_nb.campaign.stages import WORKFLOWS
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.files.images import find_images
+from gmadet_nb.files.fits_files import find_images
 from gmadet_nb.files.rundir import RunDir, atomic_path
 from gmadet_nb.files.telescopes import load_telescope
 

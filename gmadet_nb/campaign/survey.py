@@ -11,19 +11,10 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 
 from gmadet_nb.errors import BadImageError, BadInputError
-from gmadet_nb.files.images import (
-    Image,
-    find_images,
-    header_wcs,
-    read_header,
-    read_pixels,
-)
-from gmadet_nb.files.telescopes import (
-    Telescope,
-    header_values,
-    list_telescopes,
-    load_telescope,
-)
+from gmadet_nb.files.fits_files import find_images, read_header, read_pixels
+from gmadet_nb.files.headers import header_values
+from gmadet_nb.files.images import Image, header_wcs
+from gmadet_nb.files.telescopes import Telescope, list_telescopes, load_telescope
 from gmadet_nb.imaging.photometry import find_sources, fit_background, pixel_noise
 from gmadet_nb.imaging.stars import mark_stars
 from gmadet_nb.progress import progress

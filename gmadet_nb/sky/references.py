@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from gmadet_nb.errors import BadImageError, BadInputError
+from gmadet_nb.files.fits_files import read_pixels
+from gmadet_nb.files.headers import header_values
 from gmadet_nb.files.images import (
     MASK_BITS,
     UNUSABLE,
@@ -13,9 +15,8 @@ from gmadet_nb.files.images import (
     header_wcs,
     make_mask,
     open_exposure,
-    read_pixels,
 )
-from gmadet_nb.files.telescopes import header_values, load_telescope
+from gmadet_nb.files.telescopes import load_telescope
 from gmadet_nb.imaging.align import find_alignment, noise_correlation, resample
 from gmadet_nb.imaging.photometry import (
     clipped_median,

@@ -8,21 +8,11 @@ from astropy import units as u
 from astropy.table import Table
 
 from gmadet_nb.errors import BadImageError, BadInputError
-from gmadet_nb.files.images import (
-    Image,
-    exposure_ids,
-    find_images,
-    header_wcs,
-    make_mask,
-    read_pixels,
-    write_image,
-)
+from gmadet_nb.files.fits_files import exposure_ids, find_images, read_pixels
+from gmadet_nb.files.headers import effective_gain, header_values
+from gmadet_nb.files.images import Image, header_wcs, make_mask, write_image
 from gmadet_nb.files.rundir import RunDir
-from gmadet_nb.files.telescopes import (
-    effective_gain,
-    header_values,
-    load_telescope,
-)
+from gmadet_nb.files.telescopes import load_telescope
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import prepare
 from gmadet_nb.imaging.psf import write_psf
