@@ -37,6 +37,23 @@ def test_psf_that_is_too_broad_leaves_a_peak_in_a_ring(field):
     assert residuals.rms.min() > 0.01
 
 
+@pytest.mark.parametrize(("fwhm", "right"), [(3.0, True), (3.2, False)])
+def test_wrong_psf_stands_out_of_the_noise_of_its_stacks(make_image, rng, fwhm, right):
+    optics = moffat(SHAPE, 3.0)
+    stars = scatter_stars(SHAPE, rng, cell=25, flux=(2e4, 4e4))
+    data = expose(optics, stars, rng=rng)
+    image = make_image(data=data, mask=np.zeros(SHAPE, np.uint8))
+    residuals = measure_residuals(image, true_psf(moffat(SHAPE, fwhm)), stars)
+
+    ratio = residuals.stack_rms / residuals.stack_noise
+    # Both are root mean squares over 225 pixels, known to 1 / sqrt(2 * 225), 5 %,
+    # and 9 ninths are 3 times as sure.
+    if right:
+        assert np.median(ratio) == pytest.approx(1, abs=0.1)
+    else:
+        assert ratio.min() > 1.5
+
+
 def test_stars_count_in_their_own_ninth_of_the_field(field):
     image, stars, optics = field
     corner = stars[(stars["x"] < 100) & (stars["y"] > 140)]
@@ -66,6 +83,9 @@ def test_figure_is_laid_out_as_the_field(field):
     axes = Figure().subplots(3, 3)
     psf_residuals(measure_residuals(image, true_psf(optics), corner), axes=axes)
 
-    assert axes[0, 0].get_title() == f"{len(corner)} stars"
+    first, second = axes[0, 0].get_title().split("\n")
+    assert first == f"{len(corner)} stars"
+    assert second.startswith("rms 0.")
+    assert ", noise 0." in second
     assert [text.get_text() for text in axes[2, 2].texts] == ["no star"]
     assert axes[0, 0].images[0].get_clim() == (-1.0, 1.0)

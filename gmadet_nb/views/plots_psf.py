@@ -29,7 +29,11 @@ def psf_residuals(residuals, *, axes):
         shown = ax.imshow(
             percent[i, j], origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit
         )
-        ax.set_title(f"{n} star{'s' if n > 1 else ''}", fontsize=9)
+        words = f"{n} star{'s' if n > 1 else ''}"
+        words += f"\nrms {100 * residuals.stack_rms[i, j]:.2f}%"
+        if np.isfinite(residuals.stack_noise[i, j]):
+            words += f", noise {100 * residuals.stack_noise[i, j]:.2f}%"
+        ax.set_title(words, fontsize=9)
     if shown is not None:
         axes[0, 0].figure.colorbar(
             shown, ax=axes, label="star less PSF [% of its peak]", shrink=0.8
