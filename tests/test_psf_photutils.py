@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -30,34 +32,52 @@ def varying():
     )
 
 
-def test_photutils_sees_the_same_constant_psf():
+def on_pixels(model, psf, x, y):
+    rows, columns = np.indices(psf(x, y).shape)
+    model.flux, model.x_0, model.y_0 = 1.0, x, y
+    return model(columns + round(x) - psf.radius, rows + round(y) - psf.radius)
+
+
+@pytest.mark.parametrize(("x", "y"), [(60.0, 70.0), (60.3, 70.45), (60.5, 70.5)])
+def test_photutils_sees_the_same_constant_psf(x, y):
     psf = known_psf(SHAPE, 3.0)
     model = to_photutils(psf)
 
     assert isinstance(model, ImagePSF)
-    for x, y in ((60.0, 70.0), (60.3, 70.45)):
-        stamp = psf(x, y)
-        rows, columns = np.indices(stamp.shape)
-        model.flux, model.x_0, model.y_0 = 2.0, x, y
-        values = model(columns + round(x) - psf.radius, rows + round(y) - psf.radius)
-        # Both are cubic splines of the same stamp.
-        assert values == pytest.approx(2 * stamp, abs=2e-3 * stamp.max())
-        assert values.sum() == pytest.approx(2.0, rel=2e-3)
+    # Both are cubic splines of the same stamp; ours brings each phase to flux 1.
+    values = on_pixels(model, psf, x, y)
+    assert values == pytest.approx(psf(x, y), abs=5e-4 * psf(x, y).max())
+    assert values.sum() == pytest.approx(1.0, rel=5e-4)
 
 
-def test_photutils_follows_a_psf_that_varies(varying):
+@pytest.mark.parametrize(("x", "y"), [(10.0, 20.0), (130.3, 77.2), (240.6, 180.4)])
+def test_photutils_follows_a_psf_that_varies(varying, x, y):
     model = to_photutils(varying)
 
     assert isinstance(model, GriddedPSFModel)
-    for x, y in ((10.0, 20.0), (130.3, 77.2), (240.6, 180.4)):
-        stamp = varying(x, y)
-        rows, columns = np.indices(stamp.shape)
-        model.flux, model.x_0, model.y_0 = 1.0, x, y
-        values = model(
-            columns + round(x) - varying.radius, rows + round(y) - varying.radius
+    # What is linear between places is exact for a PSF that varies linearly.
+    values = on_pixels(model, varying, x, y)
+    assert values == pytest.approx(varying(x, y), abs=5e-4 * varying(x, y).max())
+
+
+def test_photutils_follows_a_curved_psf_and_stops_at_its_field(varying):
+    base, _, slope = varying.coefficients
+    none = 0 * base
+    # 1, y, y^2, x, x y, x^2: wider toward the left and right edges.
+    curved = replace(
+        varying,
+        coefficients=np.array([base, none, none, none, none, slope]),
+        degree=2,
+        field=(40.0, 220.0, 0.0, 199.0),
+    )
+    model = to_photutils(curved)
+
+    # Nine places over 180 of 259 pixels: steps of 0.17 in u, of which an eighth of the
+    # square times twice the slope of 0.12 of the peak is 0.001 of it.
+    for x in (10.0, 51.3, 96.6, 140.2, 208.7, 250.0):
+        assert on_pixels(model, curved, x, 90.4) == pytest.approx(
+            curved(x, 90.4), abs=2e-3 * curved(x, 90.4).max()
         )
-        # Linear between 5 x 5 places: exact for a PSF that varies linearly.
-        assert values == pytest.approx(stamp, abs=3e-3 * stamp.max())
 
 
 def test_flux_that_photutils_fits_is_that_of_the_source(varying):
@@ -74,6 +94,7 @@ def test_flux_that_photutils_fits_is_that_of_the_source(varying):
     fit = PSFPhotometry(to_photutils(varying), (11, 11), aperture_radius=5)
     found = fit(data, init_params=start)
 
-    assert np.asarray(found["flux_fit"]) == pytest.approx([1000, 5000], rel=5e-3)
-    assert np.asarray(found["x_fit"]) == pytest.approx([60.3, 200.7], abs=5e-3)
-    assert np.asarray(found["y_fit"]) == pytest.approx([70.8, 120.2], abs=5e-3)
+    # No noise: only the 0.05 % by which the models differ.
+    assert np.asarray(found["flux_fit"]) == pytest.approx([1000, 5000], rel=1e-3)
+    assert np.asarray(found["x_fit"]) == pytest.approx([60.3, 200.7], abs=1e-3)
+    assert np.asarray(found["y_fit"]) == pytest.approx([70.8, 120.2], abs=1e-3)
