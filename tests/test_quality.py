@@ -5,9 +5,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.stats import norm
 from star_fields import expose, moffat, scatter_stars
 
-from gmadet_nb.imaging.quality import Quality, judge, measure_quality
+from gmadet_nb.imaging.quality import (
+    BRIGHT_SNR,
+    GOOD_WIDTH,
+    MAX_NOISE_FACTOR,
+    MAX_STAR_SHARE,
+    Quality,
+    grow,
+    judge,
+    measure_quality,
+)
 
 SHAPE = (200, 240)  # (ny, nx), not square
 NOISE, FWHM = 10.0, 3.0
@@ -69,6 +79,29 @@ def test_star_share_is_that_of_the_pixels_that_are_off(measure, light):
     assert quality.star_share == pytest.approx(share, abs=1e-9)
 
 
+@pytest.mark.parametrize("scale", [0.97, 1.05])
+def test_star_share_is_what_a_wrong_flux_scale_leaves(measure, light, scale):
+    quality = measure((1 - scale) * light)
+    off = (1 - scale) * light[light > BRIGHT_SNR * NOISE] / NOISE
+    expected = norm.sf(5 - off) + norm.cdf(-5 - off)
+
+    assert 0.05 < expected.mean() < 0.95  # else it would show nothing
+    error = np.sqrt(np.sum(expected * (1 - expected))) / len(off)
+    assert quality.star_share == pytest.approx(expected.mean(), abs=5 * error)
+
+
+@pytest.mark.parametrize("gap", [4, 6])
+def test_width_of_a_crowded_field_is_that_between_its_cores(measure, gap):
+    # Stripes of light, none of the sky between them farther than one FWHM from them.
+    # A core grows by 2 pixels: of a gap of 4 that leaves nothing, of 6 a third.
+    matched = np.where(np.arange(SHAPE[1]) % (4 + gap) < 4, 100 * NOISE, 0)
+    matched = np.broadcast_to(matched, SHAPE)
+    quality = measure(np.where(matched > 0, 50 * NOISE, 0), matched=matched)
+
+    # A fifth of the pixels are left at least.
+    assert quality.noise_width == pytest.approx(1, rel=5 * WIDTH_ERROR * 5**0.5)
+
+
 def test_shifted_star_leaves_a_dipole(measure, stars, light):
     moved = stars.copy()
     moved["x"] = stars["x"] + 0.5
@@ -78,6 +111,17 @@ def test_shifted_star_leaves_a_dipole(measure, stars, light):
     assert quality.dipole_share == 1
     # Light that is only too bright is no dipole.
     assert measure(0.05 * light).dipole_share == 0
+
+
+def test_dipole_share_is_that_of_the_stars_that_are_off(measure, stars, light):
+    moved = stars.copy()
+    moved["x"] = stars["x"] + 0.5
+    left = expose(moffat(SHAPE, FWHM), moved, sky=0.0) - light
+    left[:, :80] = 0  # the border of two cells of `scatter_stars`
+    there = np.mean(stars["x"] > 80)
+
+    assert 0 < there < 1
+    assert measure(left).dipole_share == pytest.approx(there)
 
 
 def test_masked_pixels_count_nowhere(measure, light):
@@ -124,3 +168,21 @@ def test_verdict_names_what_is_wrong(changes, fields, reason):
 
     assert good is (reason == "")
     assert re.search(reason, text) if reason else text == ""
+
+
+@pytest.mark.parametrize("width", GOOD_WIDTH)
+def test_difference_at_the_limits_may_teach(width):
+    quality = replace(GOOD, noise_width=width, star_share=MAX_STAR_SHARE)
+    difference = {"method": "zogy", "noise_factor": MAX_NOISE_FACTOR}
+
+    assert judge(SimpleNamespace(quality=quality, **difference)) == (True, "")
+
+
+def test_a_pixel_grows_to_a_square():
+    pixels = np.zeros((7, 9), bool)
+    pixels[3, 4] = True
+    grown = grow(pixels, 2)
+
+    assert grown.sum() == 25
+    assert grown[1:6, 2:7].all()
+    np.testing.assert_array_equal(grow(pixels, 0), pixels)

@@ -18,6 +18,8 @@ GOOD_WIDTH = (0.7, 1.5)
 MAX_STAR_SHARE = 0.8
 # Errors of fluxes this many times those of independent pixels are those of residuals.
 MAX_NOISE_FACTOR = 4.0
+# Share of the pixels that the width of the noise is measured on, at least.
+_LEAST_SKY = 0.05
 # Fewer bright pixels tell nothing of the match.
 FEW_PIXELS = 200
 
@@ -69,8 +71,9 @@ def measure_quality(data, noise, mask, matched, stars, fwhm):
     sky = usable & ~grow(cores | ~usable, max(1, round(2 * fwhm)))
     cores &= usable
     # In a crowded field nothing is far from a star: take what is not in a core.
-    if sky.mean() < 0.05:
-        sky = usable & ~grow(cores, max(1, round(fwhm / 2)))
+    for reach in (max(1, round(fwhm / 2)), 0):
+        if sky.mean() < _LEAST_SKY:
+            sky = usable & ~grow(cores, reach)
     sigmas = data / noise
     n_core = int(cores.sum())
     off = np.abs(sigmas[cores]) > _RESIDUAL_SIGMA
