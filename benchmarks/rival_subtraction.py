@@ -17,20 +17,28 @@ from benchmarks import rivals
 
 SFFT = "sfft==1.7.3"
 ENVIRONMENT = Path(".bench_env")
+# On a small part first, so that compiling is not timed.
 _SFFT_CALL = """
 import sys, time
+import numpy as np
+from astropy.io import fits
 from sfft.CustomizedPacket import Customized_Packet
-def run():
+from sfft.utils.SFFTSolutionReader import Realize_MatchingKernel
+def run(start):
+    names = [f"{start}{name}.fits" for name in ("r", "s", "mr", "ms", "d", "k")]
     Customized_Packet.CP(
-        FITS_REF="r.fits", FITS_SCI="s.fits", FITS_mREF="mr.fits", FITS_mSCI="ms.fits",
-        ForceConv="REF", GKerHW=int(sys.argv[1]), FITS_DIFF="d.fits", KerPolyOrder=2,
+        *names[:4], "REF", int(sys.argv[1]), names[4], names[5], KerPolyOrder=2,
         BGPolyOrder=2, ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy",
         NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0)
-run()
+run("small_")
 start = time.perf_counter()
-run()
+run("")
 print("seconds", time.perf_counter() - start)
+side = fits.getdata("d.fits").shape[0]
+middle = Realize_MatchingKernel(np.array([[side / 2, side / 2]])).FromFITS("k.fits")
+np.save("kernel.npy", middle[0].T)
 """
+_SMALL = 512  # [pixel]
 
 
 def hotpants(pair, fwhms):
@@ -39,7 +47,7 @@ def hotpants(pair, fwhms):
     Returns
     -------
     difference, noise : (ny, nx) arrays
-        [adu]
+        [adu]; the noise is NaN where it makes no difference.
     seconds : float
     """
     science, reference = pair.science, pair.reference
@@ -62,7 +70,9 @@ def hotpants(pair, fwhms):
             ],
             folder,
         )
-        return _read(folder, "d.fits"), _read(folder, "n.fits"), seconds
+        noise = _read(folder, "n.fits")
+        noise[~(noise > 0)] = np.nan
+        return _read(folder, "d.fits"), noise, seconds
 
 
 def sfft(pair, fwhms, levels):
@@ -72,22 +82,26 @@ def sfft(pair, fwhms, levels):
     -------
     difference : (ny, nx) array
         [adu]
+    kernel : (k, k) array
+        What the reference was convolved with at the middle of the field.
     seconds : float
         Of a second call, when all is compiled.
     """
     python = _sfft_python()
     if python is None:
         return None
-    bad = ((pair.science.mask | pair.reference.mask) > 0) | pair.rays
     images = [
         np.nan_to_num(image.data) - level
         for image, level in zip((pair.science, pair.reference), levels, strict=True)
     ]
-    near = _around_stars(pair, 3 * fwhms[0]) & ~bad
+    near = _around_stars(pair, round(3 * fwhms[0]))
+    small = slice(_SMALL), slice(_SMALL)
     with tempfile.TemporaryDirectory() as folder:
         for name, image in zip("sr", images, strict=True):
-            rivals.write(folder, f"{name}.fits", image)
-            rivals.write(folder, f"m{name}.fits", np.where(near, image, 0))
+            for start, part in (("", ...), ("small_", small)):
+                rivals.write(folder, f"{start}{name}.fits", image[part])
+                fitted = np.where(near, image, 0)[part]
+                rivals.write(folder, f"{start}m{name}.fits", fitted)
         half = str(int(np.ceil(2 * fwhms[0])))
         done = subprocess.run(
             [python, "-c", _SFFT_CALL, half],
@@ -97,21 +111,25 @@ def sfft(pair, fwhms, levels):
         )
         if done.returncode:
             return None
-        return _read(folder, "d.fits"), float(done.stdout.split("seconds")[1])
+        kernel = np.load(Path(folder) / "kernel.npy")
+        seconds = float(done.stdout.split("seconds")[1])
+        return _read(folder, "d.fits"), kernel, seconds
 
 
-def _around_stars(pair, reach):
-    """Mark the surroundings of stars of a good S/N that are not saturated."""
+def _around_stars(pair, half):
+    """Mark the surroundings of good stars that no bad pixel and no ray has touched."""
     ny, nx = pair.science.data.shape
+    bad = ((pair.science.mask | pair.reference.mask) > 0) | pair.rays
     near = np.zeros((ny, nx), dtype=bool)
-    stars = pair.stars[(pair.stars["flux"] > 5e3) & (pair.stars["flux"] < 1e6)]
-    half = int(reach)
-    for x, y in zip(stars["x"], stars["y"], strict=True):
+    for x, y, flux in pair.stars.iterrows("x", "y", "flux"):
         row, column = round(float(y)), round(float(x))
-        near[
-            max(row - half, 0) : row + half + 1,
-            max(column - half, 0) : column + half + 1,
-        ] = True
+        inside = half <= row < ny - half and half <= column < nx - half
+        box = (
+            slice(max(row - half, 0), max(row + half + 1, 0)),
+            slice(max(column - half, 0), max(column + half + 1, 0)),
+        )
+        if inside and flux > 5e3 and not bad[box].any():
+            near[box] = True
     return near
 
 
