@@ -1,8 +1,8 @@
 """Image subtraction at 2048 and 4096 pixels: time, memory, noise, stars, transients.
 
-Each run of ours is a process of its own, so that its memory can be told; the second of
-two calls is timed. All tools get the same registered images, and the same matched
-filter and truth judge their differences.
+Each run of ours is a process of its own, so that its memory can be told. All tools get
+the same registered images, and the same matched filter and truth judge their
+differences.
 """
 
 import json
@@ -85,9 +85,10 @@ def load_inputs(folder):
 
 
 def child(folder, method):
-    """Subtract twice in this process; print the second's time, and the peak memory."""
+    """Subtract in this process; print the least time of warm calls, and the memory."""
     science, variance, reference, psf, stars = load_inputs(folder)
-    for _ in range(2):
+    seconds = []
+    for _ in range(3):
         start = time.perf_counter()
         made = subtract(
             science,
@@ -98,12 +99,21 @@ def child(folder, method):
             method=method,
             degree=2 if method == "kernel" else 1,
         )
-        seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        seconds.append(time.perf_counter() - start)
+    said = {"seconds": min(seconds[1:]), "megabytes": peak_memory()}
     np.savez(folder / "made.npz", data=made.data, noise=made.noise, mask=made.mask)
     write_psf(folder / "made.fits", made.psf)
-    said = {"seconds": seconds, "megabytes": peak, "method": made.method}
-    print(json.dumps(said | {"factor": made.noise_factor}))
+    print(json.dumps(said | {"method": made.method, "factor": made.noise_factor}))
+
+
+def peak_memory():
+    """Return the most memory that this process has held [MB]."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # What getrusage says on Linux starts from the memory of the parent.
+        peak = status.read_text().split("VmHWM:")[1].split()[0]
+        return float(peak) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2  # macOS: bytes
 
 
 def run_child(folder, method):
