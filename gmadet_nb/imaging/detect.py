@@ -30,16 +30,16 @@ def significance(difference, psf):
         0 where less than half of the PSF's weight is on usable pixels.
     """
     stamp = psf.centered(*_middle(difference.data.shape))[::-1, ::-1]
-    weight = np.where(difference.usable, 1 / difference.noise**2, 0).astype(np.float32)
+    usable = difference.usable
+    enough = convolve(usable, stamp**2) > 0.5 * np.sum(stamp**2)
+    weight = np.where(usable, 1 / difference.noise**2, 0).astype(np.float32)
     scale = np.median(weight[weight > 0]) if (weight > 0).any() else np.float32(1)
     weight /= scale
-    norm = convolve(weight, stamp**2)
+    norm = np.where(enough, convolve(weight, stamp**2), 1)
     weight *= np.nan_to_num(difference.data)
-    light = convolve(weight, stamp)
-    covered = convolve(difference.usable, stamp**2)
-    enough = covered > 0.5 * np.sum(stamp**2)
-    snr = np.zeros(difference.data.shape, dtype=np.float32)
-    snr[enough] = light[enough] / np.sqrt(norm[enough]) * np.sqrt(scale)
+    snr = convolve(weight, stamp)
+    snr *= enough
+    snr *= np.sqrt(scale) / np.sqrt(norm, out=norm)
     return snr
 
 

@@ -72,8 +72,8 @@ class KernelFit:
                 "A subtraction must have at least 2000 pixels that are usable in both "
                 f"images, got {self.usable.sum()}: they hardly overlap, or are masked."
             )
-        offset = np.float32(np.median(source[~bad]))
-        self.source = source - offset
+        self.offset = np.float32(np.median(source[~bad]))
+        self.source = source - self.offset
         noise, _ = pixel_noise(source, ~bad)
         self.source_noise = 0.0 if np.isnan(noise) else noise
 
@@ -205,10 +205,24 @@ class KernelFit:
         """Return the kernel's sum at each pixel."""
         return self._surface(self.kernels().sum(axis=(1, 2)), self.degree)
 
-    def matched(self):
-        """Convolve the source image with the kernel that varies over the field."""
+    def convolve(self, source):
+        """Convolve an image like the source with the kernel that varies over it.
+
+        Parameters
+        ----------
+        source : (ny, nx) float32 array
+            The source image, or what it would have shown [adu].
+
+        Returns
+        -------
+        matched : (ny, nx) float32 array
+        """
         terms = self._factors(self.degree)
-        return convolve_varying(self.source, self.kernels(), terms)
+        return convolve_varying(source - self.offset, self.kernels(), terms)
+
+    def release(self):
+        """Let go of the images: what was fitted stays."""
+        self.target = self.variance = self.source = self.usable = None
 
     def background(self):
         """Return the fitted background [adu]."""

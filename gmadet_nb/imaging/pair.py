@@ -1,5 +1,7 @@
 """Two images on the same pixels, made ready for a subtraction."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import sep
 
@@ -7,12 +9,44 @@ from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
 from gmadet_nb.imaging.align import fill_holes, noise_blur
 from gmadet_nb.imaging.photometry import clipped_median
+from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.quality import grow
 from gmadet_nb.imaging.saturated import fill_saturated
 
 # A bad pixel spoils what takes more than this share of its weight from it: one that was
 # filled from its neighbours is off by little, a saturated one by more than it shows.
 _SPREAD = {"bad": 0.02, "edge": 0.02, "cosmic_ray": 0.02, "saturated": 0.002}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What a method makes of a pair.
+
+    Attributes
+    ----------
+    data, noise, matched : (ny, nx) float32 arrays
+        Difference, standard deviation of its pixels, matched reference [adu].
+    mask : (ny, nx) uint8 array
+    psf : PSF
+        Of the difference.
+    method, convolved : str
+        See `gmadet_nb.imaging.subtract.Difference`.
+    n_stars : int
+        Stars that decided how the images were matched.
+    sums : array
+        Flux of a star in the science exposure over that in the reference, at some
+        places.
+    """
+
+    data: np.ndarray
+    noise: np.ndarray
+    matched: np.ndarray
+    mask: np.ndarray
+    psf: PSF
+    method: str
+    convolved: str
+    n_stars: int
+    sums: np.ndarray
 
 
 class Pair:
@@ -55,7 +89,7 @@ class Pair:
         )
         self.variance = variance, reference.variance
         # Scatter of a star's place in the mean of the images of the reference [pixel].
-        self.registration = reference.alignment_rms / np.sqrt(reference.n_images)
+        self.registration = float(reference.alignment_rms / reference.n_images**0.5)
         # What interpolation did to the noise of the reference.
         self.blur = noise_blur(reference.correlation)
         self.noise = tuple(

@@ -9,27 +9,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import sep
-from scipy import fft
-from scipy.signal import oaconvolve
 
 from gmadet_nb.errors import BadImageError, BadParameterError
 from gmadet_nb.files.images import UNUSABLE
 from gmadet_nb.imaging import zogy
-from gmadet_nb.imaging.convolve import convolve
 from gmadet_nb.imaging.detect import measure_noise_factor, significance
-from gmadet_nb.imaging.kernel import KernelFit
-from gmadet_nb.imaging.pair import Pair, flux_ratio, join_masks
+from gmadet_nb.imaging.kernel_match import match_by_kernel
+from gmadet_nb.imaging.pair import Made, Pair, flux_ratio, join_masks
 from gmadet_nb.imaging.photometry import robust_width
 from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.quality import FEW_PIXELS, Quality, measure_quality
 
 METHODS = ("auto", "zogy", "kernel")
-# The science exposure is convolved where it is sharper by this ratio of widths.
-_SHARPER = 1.03
-# A filter that makes the noise white is left out where it would do next to nothing,
-# and amplifies no scale by more than this.
-_FLAT_ENOUGH, _MOST_GAIN = 1.1, 4.0
-_WHITEN_SIDE = 128
+# Side of the square that ZOGY's kernels are made on [pixel].
+_KERNEL_SIDE = 128
 # `auto` takes what ZOGY makes, unless the noise or the stars say that a PSF is wrong.
 _ZOGY_WIDTH = (0.95, 1.06)
 _ZOGY_STAR_SHARE = 0.10
@@ -125,19 +118,19 @@ def subtract(science, variance, reference, *, psf, stars, method, degree):
         )
     pair = Pair(science, variance, reference, psf, stars)
     if method == "kernel":
-        return _by_kernel(pair, degree)
+        return _finish(pair, match_by_kernel(pair, degree))
     if reference.psf is None:
         if method == "auto":
-            return _by_kernel(pair, degree)
+            return _finish(pair, match_by_kernel(pair, degree))
         raise BadImageError(
             "zogy must have the PSF of the reference, and there are too few stars to "
             "measure it on. Set subtraction to 'kernel'."
         )
-    proper = _by_zogy(pair)
+    proper = _finish(pair, _by_zogy(pair))
     if method == "zogy" or _is_fine(proper):
         return proper
     try:
-        matched = _by_kernel(pair, degree)
+        matched = _finish(pair, match_by_kernel(pair, degree))
     except BadImageError:
         return proper
     return min(proper, matched, key=_fault)
@@ -195,10 +188,10 @@ def _by_zogy(pair):
 
     def filters(x, y):
         return zogy.make_filters(
-            psfs, (x, y), pair.noise, ratio, pair.blur, _WHITEN_SIDE
+            psfs, (x, y), pair.noise, ratio, pair.blur, _KERNEL_SIDE
         )
 
-    half = min(pair.psf.radius, _WHITEN_SIDE // 2 - 1)
+    half = min(pair.psf.radius, _KERNEL_SIDE // 2 - 1)
     middle = filters(*_middle(matched.shape))
     mask = join_masks(
         pair.masks, (middle.kernel("science", half), middle.kernel("reference", half))
@@ -206,12 +199,11 @@ def _by_zogy(pair):
     data = science
     data -= matched
     data -= zogy.polish(data, matched, noise, (mask & UNUSABLE) == 0)
-    return _finish(
-        pair,
-        data,
-        noise,
-        mask,
-        matched,
+    return Made(
+        data=data,
+        noise=noise,
+        mask=mask,
+        matched=matched,
         psf=pair.psf.filtered(
             lambda x, y: filters(x, y).kernel("science", half), pair.psf.degree
         ),
@@ -222,118 +214,31 @@ def _by_zogy(pair):
     )
 
 
-def _by_kernel(pair, degree):
-    """Subtract by a kernel that is fitted to the sharper of the two images."""
-    backward = pair.widths[1] > _SHARPER * pair.widths[0]
-    order = (1, 0) if backward else (0, 1)
-    target, source = (pair.data[i] for i in order)
-    fit = KernelFit(
-        target,
-        pair.variance[order[0]],
-        pair.masks[order[0]],
-        source,
-        pair.masks[order[1]],
-        tuple(pair.widths[i] for i in order),
-    )
-    fit.solve(pair.stars, degree)
-    # Only now: what a saturated core may have been is no measurement to fit.
-    filled = pair.filled()
-    target, fit.source = filled[order[0]], fit.source + filled[order[1]] - source
-    sums = fit.kernel_sums()
-    if not sums.min() > 0:
-        raise BadImageError(
-            "The reference must show the science exposure's stars, and the kernel "
-            f"between them takes no light (its sum is {sums.min():.3g})."
-        )
-    middle = _middle(target.shape)
-    kernel, one = fit.kernel_at(*middle), np.ones((1, 1))
-    matched = fit.matched()
-    level = fit.background()
-    if backward:
-        scale = fit.sum_map()
-        data, matched = (matched + level - target) / scale, (target - level) / scale
-        kernel, one = kernel / sums.mean(), one / sums.mean()
-        kernels, sums = (kernel, one), 1 / sums
-    else:
-        data, kernels = target - matched - level, (one, kernel)
-    of_noise = kernels[0], oaconvolve(kernels[1], pair.blur)
-    whiten = _whitening(of_noise, pair.noise)
-    kernels = tuple(oaconvolve(k, whiten) for k in kernels)
-    noise2 = sum(
-        convolve(v, oaconvolve(k, whiten) ** 2)
-        for v, k in zip(pair.variance, of_noise, strict=True)
-    )
-    noise = np.sqrt(np.clip(noise2, 1e-12, None)).astype(np.float32)
-    mask = join_masks(pair.masks, kernels)
-    if whiten.size > 1:
-        usable = (mask & UNUSABLE) == 0
-        data, matched = (
-            convolve(np.where(usable, plane, 0), whiten) for plane in (data, matched)
-        )
-
-    def science_kernel(x, y):
-        here = fit.kernel_at(x, y) if backward else one
-        return oaconvolve(here / here.sum(), whiten)
-
-    return _finish(
-        pair,
-        data,
-        noise,
-        mask,
-        matched,
-        psf=pair.psf.filtered(science_kernel, degree if backward else 0),
-        method="kernel",
-        convolved="science" if backward else "reference",
-        n_stars=fit.n_stars,
-        sums=sums,
-    )
-
-
-def _whitening(kernels, noises):
-    """Return the filter that makes the noise of a difference white, of sum 1.
-
-    Convolved noise has the power s_n^2 |A|^2 + s_r^2 |B|^2 in Fourier space, A and B
-    being the kernels of the two images: the filter is the inverse of its root (Reiss
-    & Lupton 2016, the afterburner of Rubin's pipelines).
-    """
-    power = 0
-    for kernel, noise in zip(kernels, noises, strict=True):
-        half = kernel.shape[0] // 2
-        padded = np.zeros((_WHITEN_SIDE, _WHITEN_SIDE))
-        at = np.arange(-half, half + 1)
-        padded[np.ix_(at, at)] = kernel
-        power = power + noise**2 * np.abs(fft.rfft2(padded)) ** 2
-    gain = np.clip(np.sqrt(power[0, 0] / power), 1 / _MOST_GAIN, _MOST_GAIN)
-    if gain.max() < _FLAT_ENOUGH * gain.min():
-        return np.ones((1, 1))
-    whiten = fft.fftshift(fft.irfft2(gain, s=(_WHITEN_SIDE, _WHITEN_SIDE)))
-    middle, half = _WHITEN_SIDE // 2, 15
-    whiten = whiten[
-        middle - half : middle + half + 1, middle - half : middle + half + 1
-    ]
-    return whiten / whiten.sum()
-
-
-def _finish(pair, data, noise, mask, matched, *, sums, **fields):
+def _finish(pair, made):
     """Add the noise of the places, take off the background, measure the quality."""
+    data, noise, matched = made.data, made.noise, made.matched
     if pair.registration > 0:
         # Zackay et al. (2016), section 3.3: a star that is off by s leaves s times its
         # slope.
         slope_y, slope_x = np.gradient(matched)
         noise = np.sqrt(noise**2 + pair.registration**2 * (slope_x**2 + slope_y**2))
-    data = data - _smooth_residual(data, noise, mask, pair.psf.fwhm)
-    data = data.astype(np.float32)
-    quality = measure_quality(data, noise, mask, matched, pair.stars, pair.psf.fwhm)
+    data = data - _smooth_residual(data, noise, made.mask, pair.psf.fwhm)
+    quality = measure_quality(
+        data, noise, made.mask, matched, pair.stars, pair.psf.fwhm
+    )
     data[~np.isfinite(pair.image.data)] = np.nan
     difference = Difference(
         data=data,
         noise=noise,
-        mask=mask,
-        reference=matched.astype(np.float32),
+        mask=made.mask,
+        reference=matched,
+        psf=made.psf,
         quality=quality,
-        kernel_sum=float(np.mean(sums)),
-        kernel_sum_scatter=float(np.std(sums)),
-        **fields,
+        method=made.method,
+        convolved=made.convolved,
+        n_stars=made.n_stars,
+        kernel_sum=float(np.mean(made.sums)),
+        kernel_sum_scatter=float(np.std(made.sums)),
     )
     snr = significance(difference, difference.psf)
     return replace(difference, noise_factor=measure_noise_factor(snr, difference))
