@@ -268,14 +268,14 @@ def test_session_opens_without_scores_and_suspects(run):
     )
     assert session.log.path == run.label_path("anna")
     assert len(session) == 24
-    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag"
+    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag\nwidth 1.0"
 
 
 def test_session_shows_scores_where_there_are_any(run):
     _, captions = labeling.open_session(
         run, labeler="anna", order="score", page_size=4, seed=1
     )
-    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag\nscore 0.99"
+    assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag\nwidth 1.0 · score 0.99"
 
 
 def test_login_name_becomes_a_file_name(monkeypatch):

@@ -8,9 +8,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gmadet_nb.learning.labels import LabelLog, LabelSession
+from gmadet_nb.learning.label_order import Known
+from gmadet_nb.learning.label_session import LabelSession
+from gmadet_nb.learning.labels import LabelLog
 from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
-from gmadet_nb.views.widgets.labeler import CutoutLabeler, draw_atlas, picture_bytes
+from gmadet_nb.views.widgets.labeler import (
+    LOOKS,
+    CutoutLabeler,
+    draw_atlas,
+    picture_bytes,
+)
 
 CHROMIUM = Path("/usr/bin/chromium")
 CHROMIUM_FLAGS = [
@@ -40,7 +47,7 @@ def make_labeler(tmp_path):
     def make(ids=IDS, page_size=6, auto_labels=None):
         log = LabelLog(tmp_path / "anna.jsonl")
         session = LabelSession(
-            ids, log, page_size=page_size, auto_labels=auto_labels or {}
+            ids, log, page_size=page_size, known=Known(auto_labels=auto_labels or {})
         )
         labeler = CutoutLabeler(
             session, Store(), n_columns=3, captions={key: "S/N 7" for key in ids}
@@ -76,7 +83,13 @@ def test_each_act_is_one_line_in_the_order_made(make_labeler, tmp_path):
         (IDS[1], "bogus"),
         (IDS[0], None),
     ]
-    assert lines[0]["shown"] == {"page": 0, "caption": "S/N 7"}
+    assert lines[0]["shown"] == {
+        "page": 0,
+        "caption": "S/N 7",
+        "stretch": "middle",
+        "colors": "gray",
+        "planes": "all",
+    }
     assert labeler.answers == [
         {
             "view": "v",
@@ -149,6 +162,51 @@ def test_labels_from_several_threads_are_all_recorded(make_labeler, tmp_path):
         thread.join()
     assert sorted(line["candidate_id"] for line in lines_of(tmp_path)) == IDS
     assert labeler.page_state["counts"]["bogus"] == len(IDS)
+
+
+def test_look_goes_round_and_changes_the_picture(make_labeler):
+    labeler = make_labeler()
+    pictures = [labeler.atlas]
+    for _ in LOOKS["stretch"]:
+        say(labeler, {"do": "look", "part": "stretch"})
+        pictures.append(labeler.atlas)
+    assert pictures[-1] == pictures[0]
+    assert len(set(pictures)) == len(LOOKS["stretch"])
+    say(labeler, {"do": "look", "part": "colors"})
+    assert labeler.page_state["look"]["colors"] == "gray_r"
+    say(labeler, {"do": "look", "part": "planes"})
+    assert labeler.page_state["n_planes"] == 1
+    # 3 columns of one plane of 8 + 2 pixels.
+    assert Image.open(io.BytesIO(labeler.atlas)).size == (30, 20)
+
+
+def test_blind_labelling_hides_the_automatic_labels(make_labeler):
+    session = make_labeler(auto_labels={IDS[9]: "real"}).session
+    labeler = CutoutLabeler(session, Store(), n_columns=3, blind=True)
+    labeler.turn_to(1)
+
+    assert all(tile["label"] is None for tile in labeler.page_state["tiles"])
+
+
+def test_second_showing_looks_like_any_other(tmp_path):
+    session = LabelSession(
+        IDS,
+        LabelLog(tmp_path / "anna.jsonl"),
+        page_size=2,
+        rng=np.random.default_rng(0),
+        repeat_fraction=0.5,
+    )
+    labeler = CutoutLabeler(session, Store(), n_columns=2)
+    labeler.send = [].append
+    again = next(tile for tile in session.ids if "#" in tile)
+    say(labeler, label(session.candidate_of(again), "real"))
+    labeler.turn_to(session.page_of(again))
+    [tile] = [t for t in labeler.page_state["tiles"] if t["id"] == again]
+    assert (tile["name"], tile["label"]) == (session.candidate_of(again), None)
+    say(labeler, label(again, "bogus"))
+
+    assert lines_of(tmp_path)[-1]["shown"]["repeat"]
+    assert session.log.labels() == {session.candidate_of(again): "real"}
 
 
 def test_atlas_holds_each_plane_at_its_place_with_y_upwards():
@@ -314,6 +372,65 @@ def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):
     assert page.locator(".gnl").get_attribute("data-page") == "0"
     assert "took back" in page.locator(".gnl-saved").inner_text()
     assert page.labeler.session.log.labels() == {IDS[1]: "real", IDS[4]: "unsure"}
+
+
+def settle(page):
+    """Answer until nothing waits."""
+    while page.evaluate("() => window.sent.length"):
+        answer(page)
+
+
+def test_shift_and_a_key_label_what_is_still_open_on_the_page(page, tmp_path):
+    page.locator(".gnl").focus()
+    page.keyboard.press("u")
+    page.keyboard.press("Shift+B")
+    settle(page)
+
+    labels = page.labeler.session.log.labels()
+    assert labels == {IDS[1]: "unsure"} | dict.fromkeys(IDS[2:7], "bogus")
+    page.keyboard.press("n")
+    settle(page)
+    # The automatic real one, last on the second page, is left alone.
+    page.keyboard.press("Shift+B")
+    settle(page)
+    assert IDS[0] not in page.labeler.session.log.labels()
+    page.keyboard.press("Shift+R")
+    settle(page)
+    assert page.labeler.session.log.labels()[IDS[0]] == "real"
+
+
+def test_drag_gives_the_label_of_the_first_tile_to_all_it_passes(page):
+    tiles = page.locator(".gnl-tile")
+    boxes = [tiles.nth(i).bounding_box() for i in range(3)]
+    middles = [(b["x"] + b["width"] / 2, b["y"] + b["height"] / 2) for b in boxes]
+    tiles.nth(1).click()
+    settle(page)
+    page.mouse.move(*middles[0])
+    page.mouse.down()
+    for place in middles[1:]:
+        page.mouse.move(*place, steps=5)
+    page.mouse.up()
+    page.mouse.move(*middles[0])  # no button, no label
+    settle(page)
+
+    assert page.labeler.session.log.labels() == dict.fromkeys(IDS[1:4], "real")
+
+
+def test_keys_change_the_look_and_show_the_help(page):
+    root = page.locator(".gnl")
+    root.focus()
+    page.keyboard.press("t")
+    settle(page)
+    assert page.labeler.page_state["look"]["planes"] == "science"
+    shape = page.locator(".gnl-tile .gnl-picture").first.bounding_box()
+    assert shape["width"] == pytest.approx(shape["height"], rel=0.02)
+    assert "science" in page.locator(".gnl-large-text").inner_text()
+    keys = page.locator(".gnl-keys")
+    assert not keys.is_visible()
+    page.keyboard.press("h")
+    assert keys.is_visible()
+    page.keyboard.press("i")
+    assert not page.locator(".gnl-caption").first.is_visible()
 
 
 def test_a_label_that_failed_is_shown_red_and_not_as_saved(page, monkeypatch):

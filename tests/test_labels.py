@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning.labels import LabelLog, LabelSession, read_labels, read_lines
+from gmadet_nb.learning.label_order import Known
+from gmadet_nb.learning.label_session import LabelSession
+from gmadet_nb.learning.labels import LabelLog, read_labels, read_lines
 
 IDS = [f"e_c{i:05d}" for i in range(10)]
 
@@ -121,7 +123,9 @@ def test_orders(log):
     auto = {IDS[1]: "real", IDS[2]: "ambiguous"}
 
     def order(name, **more):
-        return LabelSession(IDS, log, order=name, auto_labels=auto, **more).ids
+        rng = more.pop("rng", None)
+        known = Known(auto_labels=auto, **more)
+        return LabelSession(IDS, log, order=name, known=known, rng=rng).ids
 
     assert order("unlabeled") == [*IDS[2:], IDS[1], IDS[0]]
     scores = {IDS[4]: 0.2, IDS[7]: 0.9, IDS[5]: np.nan}
@@ -146,7 +150,7 @@ def test_pages_hold_everyone_once(log):
 
 
 def test_flip_and_undo_go_to_the_log_and_survive_a_restart(log):
-    session = LabelSession(IDS, log, auto_labels={IDS[0]: "real"})
+    session = LabelSession(IDS, log, known=Known(auto_labels={IDS[0]: "real"}))
     assert session.label_of(IDS[0]) == "real"
     assert session.flip(IDS[0]) == "bogus"
     assert session.flip(IDS[1]) == "real"
@@ -154,7 +158,9 @@ def test_flip_and_undo_go_to_the_log_and_survive_a_restart(log):
     assert session.undo() == IDS[2]
     assert session.flip(IDS[2]) == "real"
 
-    again = LabelSession(IDS, LabelLog(log.path), auto_labels={IDS[0]: "real"})
+    again = LabelSession(
+        IDS, LabelLog(log.path), known=Known(auto_labels={IDS[0]: "real"})
+    )
     assert [again.human_label_of(key) for key in IDS[:3]] == ["bogus", "real", "real"]
     counts = {
         "real": 2,
@@ -169,7 +175,7 @@ def test_flip_and_undo_go_to_the_log_and_survive_a_restart(log):
 
 
 def test_undo_goes_back_to_the_start_and_then_stops(log):
-    session = LabelSession(IDS, log, auto_labels={IDS[0]: "bogus"})
+    session = LabelSession(IDS, log, known=Known(auto_labels={IDS[0]: "bogus"}))
     session.flip(IDS[0])
     session.flip(IDS[0])
 

@@ -4,7 +4,7 @@ from gmadet_nb.campaign.limits import CHOICES, LIMITS, NETWORKS, check_limits
 from gmadet_nb.campaign.parameters import read_schema
 from gmadet_nb.campaign.plan import default_notebooks
 from gmadet_nb.errors import BadParameterError
-from gmadet_nb.learning.labels import ORDERS
+from gmadet_nb.learning.label_order import ORDERS
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_the_networks_and_orders_are_those_that_there_are():
         ("score_bins", [0.5, 1.5], r"must be rising numbers within \[0, 1\]"),
         ("network", "smal", "must be one of small, .*, got 'smal'.* mean 'small'"),
         ("subtraction", "all", "must be one of auto, zogy, kernel, none"),
-        ("label_order", "doubt", "must be one of unlabeled, score, suspects, random"),
+        ("label_order", "doubt", "must be one of unlabeled, score, threshold"),
         ("compute", "cluster", "must be one of processes, serial"),
         ("workflow", "aply", "must be one of train, apply.* mean 'apply'"),
         ("labeler", "../ann", "A labeler must be letters"),

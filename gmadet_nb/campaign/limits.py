@@ -16,7 +16,15 @@ CHOICES = {
     "mag_distribution": ("uniform", "limit"),
     "subtraction": ("auto", "zogy", "kernel", "none"),
     "network": NETWORKS,
-    "label_order": ("unlabeled", "score", "suspects", "random"),
+    "label_order": (
+        "unlabeled",
+        "score",
+        "threshold",
+        "disagreement",
+        "suspects",
+        "query",
+        "random",
+    ),
     "compute": COMPUTE_CHOICES,
 }
 
@@ -51,6 +59,7 @@ LIMITS = {
     "cutout_size": ("8 or more", lambda value: value >= 8),
     "match_radius": _ABOVE_0,
     "n_mag_bins": _ONE_OR_MORE,
+    "repeat_fraction": ("in [0, 0.5]", lambda value: 0 <= value <= 0.5),
     "grid_rows": _ONE_OR_MORE,
     "grid_columns": _ONE_OR_MORE,
     "bogus_fraction": _SHARE,

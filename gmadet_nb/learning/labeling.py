@@ -6,9 +6,9 @@ import re
 import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.learning.labels import LabelLog, LabelSession
-
-LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "")
+from gmadet_nb.learning.label_order import Known
+from gmadet_nb.learning.label_session import LabelSession
+from gmadet_nb.learning.labels import LabelLog, read_labels
 
 
 def labeler_name(labeler):
@@ -26,11 +26,13 @@ def labeler_name(labeler):
     return re.sub(r"[^A-Za-z0-9_+-]", "_", login) or "anonymous"
 
 
-def open_session(run, *, labeler, order, page_size, seed):
+def open_session(
+    run, *, labeler, order, page_size, seed, repeat_fraction=0.0, shown=None
+):
     """Open a labelling session on the candidates of a run.
 
-    Scores and suspects are used where `09_infer` and `10_check_inference` have
-    written them, and do not have to be there.
+    Scores, suspects and the model's threshold are used where `08_train`, `09_infer` and
+    `10_check_inference` have written them, and do not have to be there.
 
     Parameters
     ----------
@@ -38,42 +40,81 @@ def open_session(run, *, labeler, order, page_size, seed):
         The run.
     labeler : str
         Name of the labeler; "" for the login name.
-    order : {"unlabeled", "score", "suspects", "random"}
-        Which candidates come first.
+    order : str
+        One of `gmadet_nb.learning.label_order.ORDERS`.
     page_size : int
         Candidates on a page.
     seed : int
-        Of the order "random".
+        Of the order "random", and of what is shown again.
+    repeat_fraction : float
+        Share of a page that is shown a second time.
+    shown : Filter, optional
 
     Returns
     -------
     session : LabelSession
         Its log is ``labels/<labeler>.jsonl``.
     captions : dict
-        candidate_id -> S/N, magnitude and score in one short line.
+        candidate_id -> S/N, magnitude, FWHM ratio and score in two short lines.
     """
     candidates = run.read_table("candidates")
     crossmatch = run.read_table("crossmatch")
-    scores = {}
-    if run.has_table("scores"):
-        table = run.read_table("scores")
-        scores = {
-            str(key): float(score)
-            for key, score in table["candidate_id", "score"].iterrows()
-        }
-    suspects = run.read_table("suspects") if run.has_table("suspects") else ()
-    log = LabelLog(run.label_path(labeler_name(labeler)))
+    scores = _read_scores(run)
+    suspects = (
+        run.read_table("suspects")["candidate_id"] if run.has_table("suspects") else ()
+    )
+    known = Known(
+        auto_labels=automatic_labels(crossmatch),
+        scores=scores,
+        threshold=_read_threshold(run),
+        suspects=tuple(map(str, suspects)),
+        features=_features(candidates) if order == "query" else {},
+    )
+    if shown is not None:
+        labels = label_table(crossmatch, read_labels(run.labels_dir))
+        candidates = shown.keep(candidates, labels)
     session = LabelSession(
         candidates,
-        log,
+        LabelLog(run.label_path(labeler_name(labeler))),
         order=order,
         page_size=page_size,
         rng=np.random.default_rng([seed, 3]),
-        auto_labels=automatic_labels(crossmatch),
-        scores=scores,
-        suspects=suspects,
+        known=known,
+        repeat_fraction=repeat_fraction,
     )
     return session, make_captions(candidates, scores)
+
+
+def _read_scores(run):
+    if not run.has_table("scores"):
+        return {}
+    columns = run.read_table("scores")["candidate_id", "score"]
+    return {str(key): float(score) for key, score in columns.iterrows()}
+
+
+def _read_threshold(run):
+    """Return the threshold of the run's own model, one half without a model."""
+    card = run.model_dir / "model.json"
+    return float(run.read_json(card)["threshold"]) if card.is_file() else 0.5
+
+
+def _features(candidates):
+    """Return candidate_id -> the numbers by which candidates are unlike each other."""
+    with np.errstate(all="ignore"):
+        columns = [
+            np.log(np.abs(np.asarray(candidates["snr"], dtype=float))),
+            np.log(np.asarray(candidates["psf_chi2"], dtype=float)),
+            np.log(np.asarray(candidates["fwhm"]) / np.asarray(candidates["psf_fwhm"])),
+            np.asarray(candidates["elongation"], dtype=float),
+            np.asarray(candidates["peak_to_flux"], dtype=float),
+            np.arcsinh(np.asarray(candidates["reference_snr"], dtype=float)),
+        ]
+    return {
+        str(key): row
+        for key, row in zip(
+            candidates["candidate_id"], np.column_stack(columns), strict=True
+        )
+    }
 
 
 def automatic_labels(crossmatch):
@@ -83,14 +124,22 @@ def automatic_labels(crossmatch):
 
 
 def make_captions(candidates, scores):
-    """Return candidate_id -> two short lines: S/N and magnitude, then the score."""
+    """Return candidate_id -> two short lines: S/N and magnitude, then width and score.
+
+    The width is the FWHM over that of the PSF.
+    """
     captions = {}
-    for key, snr, mag in candidates["candidate_id", "snr", "mag"].iterrows():
-        lines = [f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}"]
-        lines[0] += f" · {mag:.1f} mag"
+    ratios = np.full(len(candidates), np.nan)
+    if "fwhm" in candidates.colnames:
+        ratios = np.asarray(candidates["fwhm"]) / np.asarray(candidates["psf_fwhm"])
+    columns = candidates["candidate_id", "snr", "mag"].iterrows()
+    for (key, snr, mag), ratio in zip(columns, ratios, strict=True):
+        first = f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}"
+        second = [f"width {ratio:.1f}"] if np.isfinite(ratio) else []
         if np.isfinite(scores.get(str(key), np.nan)):
-            lines.append(f"score {scores[str(key)]:.2f}")
-        captions[str(key)] = "\n".join(lines)
+            second.append(f"score {scores[str(key)]:.2f}")
+        lines = [f"{first} · {mag:.1f} mag", " · ".join(second)]
+        captions[str(key)] = "\n".join(filter(None, lines))
     return captions
 
 

@@ -1,23 +1,20 @@
-"""The append-only log of what people say of candidates, and a labelling session."""
+"""The append-only log of what people say of candidates."""
 
 import json
 import logging
 import os
 import re
 import threading
-from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.errors import BadInputError
 
 logger = logging.getLogger(__name__)
 
 LABELS = ("real", "bogus", "unsure")
-ORDERS = ("unlabeled", "score", "suspects", "random")
 _LABELER = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 
 
@@ -184,7 +181,9 @@ def _parse(text, *, labeler):
         known = line["label"] is None or line["label"] in LABELS
         if not known or not isinstance(line["candidate_id"], str):
             return None
-    except (ValueError, KeyError, TypeError):
+        if not isinstance(line.get("shown", {}), dict):
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
@@ -195,195 +194,45 @@ def _last_lines(path):
     """Return the last line of each candidate in one file, those taken back left out.
 
     The order of the lines decides within a file, not the clock, which may be
-    set back.
+    set back. What was said when a candidate was shown again, to see whether its
+    labeler agrees with himself, changes no label.
     """
-    last = {line["candidate_id"]: line for line in read_lines(path)}
+    last = {
+        line["candidate_id"]: line
+        for line in read_lines(path)
+        if not line["shown"].get("repeat")
+    }
     return {key: line for key, line in last.items() if line["label"] is not None}
 
 
-class LabelSession:
-    """The order, the pages and the labels of one labelling session.
+def replay(lines):
+    """Find out which labels are in force after some acts, and how to undo them.
 
-    It knows nothing of Jupyter: a widget, a script or a test drives it. The
-    order is fixed when the session is made, so that pages stay as they are
-    while one labels. Labels that the log holds already are there from the
-    start; each change goes to the log before it counts. Safe to call from
-    several threads.
+    An act of undo is a line like the others, marked in ``shown``: it takes back the
+    last act before it that was not taken back yet.
 
     Parameters
     ----------
-    candidates : astropy.table.Table or sequence of str
-        Candidates (their ``candidate_id``), in the order of the run.
-    log : LabelLog
-        Where the labels go.
-    order : {"unlabeled", "score", "suspects", "random"}
-        "unlabeled": those without any label first, then those with an
-        automatic one only, then those labelled in this log. "score": highest
-        first, those without a score last. "suspects": those named in
-        ``suspects``, in that order, then as "unlabeled". "random": shuffled.
-    page_size : int
-        Candidates on a page.
-    rng : numpy.random.Generator, optional
-        Shuffles the order "random".
-    auto_labels : dict, optional
-        candidate_id -> the automatic label ("" or no entry where there is none).
-    scores : dict, optional
-        candidate_id -> score.
-    suspects : sequence of str or astropy.table.Table, optional
-        Candidates whose labels the model doubts, most doubted first.
+    lines : list of dict
+        Of one labeler, oldest first, from `read_lines`.
+
+    Returns
+    -------
+    labels : dict
+        (candidate_id, repeat) -> label; what was taken back is not there.
+    history : list of tuple
+        ((candidate_id, repeat), label before), oldest first: what undo goes through.
     """
-
-    def __init__(
-        self,
-        candidates,
-        log,
-        *,
-        order="unlabeled",
-        page_size=48,
-        rng=None,
-        auto_labels=None,
-        scores=None,
-        suspects=None,
-    ):
-        if order not in ORDERS:
-            raise BadParameterError(
-                f"The order of labelling must be one of {ORDERS}, got {order!r}."
-            )
-        if page_size < 1:
-            raise BadParameterError(f"A page must hold 1 or more, got {page_size}.")
-        self.log, self.order, self.page_size = log, order, int(page_size)
-        self.auto_labels, self.scores = dict(auto_labels or {}), dict(scores or {})
-        self._lock = threading.RLock()
-        self._labels = log.labels()
-        self._history = []
-        ids = _ids_of(candidates)
-        if len(set(ids)) != len(ids):
-            raise BadInputError("Candidates to label must not be named twice.")
-        self.ids = self._ordered(
-            ids, _ids_of(() if suspects is None else suspects), rng
-        )
-        self._known = frozenset(ids)
-
-    def _ordered(self, ids, suspects, rng):
-        """Return the ids in the order asked for."""
-        if self.order == "random":
-            if rng is None:
-                raise BadParameterError('The order "random" needs an rng.')
-            return [ids[i] for i in rng.permutation(len(ids))]
-        if self.order == "score":
-            score = np.array([self.scores.get(key, np.nan) for key in ids], float)
-            return [ids[i] for i in np.argsort(-score, kind="stable")]
-        last = len(suspects)
-        rank = {key: i for i, key in enumerate(suspects)}
-        if self.order == "unlabeled":
-            rank = {}
-        return sorted(ids, key=lambda key: (rank.get(key, last), self._done(key)))
-
-    def _done(self, candidate_id):
-        """Return 0 without a label, 1 with an automatic one, 2 with a human one."""
-        if candidate_id in self._labels:
-            return 2
-        return 1 if self.auto_labels.get(candidate_id) in ("real", "bogus") else 0
-
-    def __len__(self):
-        return len(self.ids)
-
-    @property
-    def n_pages(self):
-        """Number of pages, 0 without candidates."""
-        return -(-len(self.ids) // self.page_size)
-
-    def page_ids(self, page):
-        """Return the candidates of a page (from 0), [] where there is no such page."""
-        if page < 0:
-            return []
-        return self.ids[page * self.page_size : (page + 1) * self.page_size]
-
-    def human_label_of(self, candidate_id):
-        """Return what this labeler said: "real", "bogus", "unsure" or None."""
-        self._check(candidate_id)
-        with self._lock:
-            return self._labels.get(candidate_id)
-
-    def label_of(self, candidate_id):
-        """Return the label in force: this labeler's, else the automatic one, else None.
-
-        Of the automatic ones only "real" and "bogus" are labels.
-        """
-        human = self.human_label_of(candidate_id)
-        if human is not None:
-            return human
-        auto = self.auto_labels.get(candidate_id)
-        return auto if auto in ("real", "bogus") else None
-
-    def set_label(self, candidate_id, label, shown=None):
-        """Record a label (None takes it back) and return the label now in force."""
-        self._check(candidate_id)
-        with self._lock:
-            before = self._labels.get(candidate_id)
-            self._write(candidate_id, label, shown)
-            self._history.append((candidate_id, before))
-            return self.label_of(candidate_id)
-
-    def flip(self, candidate_id, shown=None):
-        """Turn real into bogus and anything else into real; return the new label."""
-        with self._lock:
-            new = "bogus" if self.label_of(candidate_id) == "real" else "real"
-            return self.set_label(candidate_id, new, shown)
-
-    def undo(self):
-        """Take back the last change of this session.
-
-        Returns
-        -------
-        str or None
-            The candidate whose label changed; None if there is nothing left.
-        """
-        with self._lock:
-            if not self._history:
-                return None
-            candidate_id, before = self._history[-1]
-            self._write(candidate_id, before, {"undo": True})
-            self._history.pop()
-            return candidate_id
-
-    def counts(self):
-        """Return how many of the session's candidates have which label in force.
-
-        Returns
-        -------
-        dict
-            ``real``, ``bogus``, ``unsure``, ``unlabeled``; ``human``: how many
-            of them this labeler has labelled; ``total``.
-        """
-        with self._lock:
-            found = Counter(self.label_of(key) for key in self.ids)
-            n_human = sum(key in self._labels for key in self.ids)
-        return {label: found[label] for label in LABELS} | {
-            "unlabeled": found[None],
-            "human": n_human,
-            "total": len(self.ids),
-        }
-
-    def _write(self, candidate_id, label, shown):
-        """Log a label, then hold it in memory: what is shown as saved is on disk."""
-        self.log.record(candidate_id, label, shown)
-        if label is None:
-            self._labels.pop(candidate_id, None)
+    labels, history = {}, []
+    for line in lines:
+        slot = line["candidate_id"], bool(line["shown"].get("repeat"))
+        if line["shown"].get("undo"):
+            if history:
+                history.pop()
         else:
-            self._labels[candidate_id] = label
-
-    def _check(self, candidate_id):
-        """Refuse a candidate that is not in the session."""
-        if candidate_id not in self._known:
-            raise BadInputError(
-                f"Candidate {candidate_id!r} is not in this session of "
-                f"{len(self.ids)} candidates."
-            )
-
-
-def _ids_of(candidates):
-    """Return the candidate ids of a table or a sequence as a list of str."""
-    if isinstance(candidates, Table):
-        candidates = candidates["candidate_id"]
-    return [str(key) for key in candidates]
+            history.append((slot, labels.get(slot)))
+        if line["label"] is None:
+            labels.pop(slot, None)
+        else:
+            labels[slot] = line["label"]
+    return labels, history

@@ -8,6 +8,8 @@ GAP = 254  # between two pictures
 NO_MEASUREMENT = 255
 
 _SOFTENING = 3.0  # [sigma]: linear below, logarithmic above
+#: Stretches by name: the brightest level, in units of what the middle third reaches.
+STRETCHES = {"middle": 1.0, "faint": 0.25, "bright": 4.0}
 
 
 def robust_sigma(values):
@@ -23,7 +25,7 @@ def robust_sigma(values):
     return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
 
 
-def stretch_triplets(pixels):
+def stretch_triplets(pixels, stretch="middle"):
     """Turn cutouts into grey levels from 0 to `WHITE`, NaN into `NO_MEASUREMENT`.
 
     Science and reference share one stretch, so that a source is as bright in
@@ -36,18 +38,21 @@ def stretch_triplets(pixels):
     ----------
     pixels : (n, size, size, 3) array
         Science, reference and difference [adu], NaN where not measured.
+    stretch : str
+        One of `STRETCHES`: "faint" shows what is faint, "bright" what is bright.
 
     Returns
     -------
     (n, size, size, 3) uint8 array
     """
+    reach = STRETCHES[stretch]
     pixels = np.asarray(pixels, dtype=float)
     grey = np.full(pixels.shape, NO_MEASUREMENT, dtype=np.uint8)
     for cutout, levels in zip(pixels, grey, strict=True):
         sky = cutout[..., :2]
         background = np.array([_median(sky[..., plane]) for plane in range(2)])
-        levels[..., :2] = _levels(sky - background, symmetric=False)
-        levels[..., 2] = _levels(cutout[..., 2], symmetric=True)
+        levels[..., :2] = _levels(sky - background, reach, symmetric=False)
+        levels[..., 2] = _levels(cutout[..., 2], reach, symmetric=True)
     return grey
 
 
@@ -56,7 +61,7 @@ def _median(values):
     return np.median(finite) if finite.size else 0.0
 
 
-def _levels(values, *, symmetric):
+def _levels(values, reach, *, symmetric):
     levels = np.full(values.shape, NO_MEASUREMENT, dtype=np.uint8)
     finite = np.isfinite(values)
     if not finite.any():
@@ -65,7 +70,7 @@ def _levels(values, *, symmetric):
     sigma = robust_sigma(values) or float(np.abs(values[finite]).max()) / 6 or 1.0
     soft = np.arcsinh(values[finite] / (_SOFTENING * sigma))
     # Not below 6 sigma: an empty cutout must look like noise, not like a source.
-    top = max(_reach(values) / sigma, 6.0)
+    top = max(reach * _reach(values) / sigma, 6.0 * min(reach, 1))
     top = np.arcsinh(top / _SOFTENING)
     if symmetric:
         scaled = 0.5 + 0.5 * soft / top

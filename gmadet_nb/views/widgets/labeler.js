@@ -1,5 +1,6 @@
 // The label grid. All state lives in Python; here is only what is on its way there.
 const LETTERS = { real: "R", bogus: "B", unsure: "?" };
+const LOOK_KEYS = { s: "stretch", c: "colors", t: "planes" };
 const KEYS = { r: "real", b: "bogus", u: "unsure", x: null };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
 const PATIENCE = 5000; // ms without an answer after which the page says so
@@ -42,11 +43,21 @@ function render({ model, el }) {
   const largePicture = make("div", "gnl-picture", large);
   const largeText = make("div", "gnl-large-text", foot);
   const help = make("div", "gnl-help", root);
-  help.append(
-    "click: real ⇄ bogus · ", key("r"), " real ", key("b"), " bogus ", key("u"),
-    " unsure ", key("x"), " clear ", key("space"), " flip · ", key("←↑→↓"), " move · ",
-    key("n"), " ", key("p"), " pages · ", key("z"), " undo",
-  );
+  const keys = [
+    ["click, space", "real ⇄ bogus"], ["drag", "the same for several"],
+    ["r", "real"], ["b", "bogus"], ["u", "unsure"], ["x", "clear"],
+    ["⇧ r b u", "all that is unlabelled on the page"], ["z", "undo"],
+    ["← ↑ → ↓", "move"], ["n p", "pages"], ["s", "stretch"], ["c", "colours"],
+    ["t", "planes"], ["i", "numbers"], ["h", "this help"],
+  ];
+  const brief = make("span", "gnl-brief", help);
+  for (const [name, word] of keys.slice(2, 6)) brief.append(key(name), ` ${word} `);
+  brief.append(key("h"), " all keys");
+  const list = make("dl", "gnl-keys", help);
+  for (const [name, word] of keys) {
+    make("dt", "", list).append(...name.split(" ").flatMap((k) => [key(k), " "]));
+    make("dd", "", list, word);
+  }
   const hint = make("span", "gnl-hint", help, "click the grid to use the keys");
 
   function key(name) {
@@ -87,7 +98,7 @@ function render({ model, el }) {
       const box = make("div", "gnl-tile", grid);
       box.dataset.index = index;
       box.dataset.id = tile.id;
-      box.title = tile.id;
+      box.title = tile.name;
       box.setAttribute("role", "option");
       place(make("div", "gnl-picture", box), index);
       make("span", "gnl-badge", box);
@@ -112,7 +123,7 @@ function render({ model, el }) {
       box.dataset.status = status;
       box.classList.toggle("gnl-cursor", index === cursor);
       box.setAttribute("aria-selected", index === cursor);
-      box.setAttribute("aria-label", `${tile.id}, ${WORDS[label] || "no label"}, ${status}`);
+      box.setAttribute("aria-label", `${tile.name}, ${WORDS[label] || "no label"}, ${status}`);
       box.querySelector(".gnl-badge").textContent =
         (LETTERS[label] || "") + (status === "waiting" ? "…" : status === "failed" ? "!" : "");
     });
@@ -121,6 +132,7 @@ function render({ model, el }) {
   }
 
   function paintHead() {
+    root.style.setProperty("--gnl-planes", state().n_planes);
     const { page, n_pages, counts: n, labeler } = state();
     where.textContent = `page ${Math.min(page + 1, n_pages)} of ${n_pages}`;
     counts.textContent =
@@ -144,8 +156,11 @@ function render({ model, el }) {
     place(largePicture, cursor);
     const label = current(tile);
     largeText.replaceChildren();
-    make("div", "gnl-planes", largeText, "science | reference | difference");
-    make("b", "", largeText, tile.id);
+    const { stretch, colors, planes } = state().look;
+    make("div", "gnl-planes", largeText,
+      planes === "all" ? "science | reference | difference" : planes);
+    make("div", "gnl-planes", largeText, `stretch ${stretch}, colours ${colors}`);
+    make("b", "", largeText, tile.name);
     make("div", "", largeText, tile.caption.replaceAll("\n", " · "));
     make("div", "", largeText, label
       ? `${label}${grid.children[cursor].dataset.origin === "auto" ? " (automatic)" : ""}`
@@ -177,6 +192,15 @@ function render({ model, el }) {
   function flip(index) {
     const tile = tiles()[index];
     if (tile) label(index, current(tile) === "real" ? "bogus" : "real");
+  }
+
+  // All on the page that nobody and nothing calls otherwise.
+  function fill(value) {
+    tiles().forEach((tile, index) => {
+      const now = current(tile);
+      const mine = tile.human || unsaved().some((act) => act.id === tile.id);
+      if (!now || (!mine && now === value)) label(index, value);
+    });
   }
 
   function move(to) {
@@ -212,6 +236,10 @@ function render({ model, el }) {
     else if (name === "n" || name === "PageDown") turn(1);
     else if (name === "p" || name === "PageUp") turn(-1);
     else if (name === "z") push({ do: "undo" });
+    else if (name in LOOK_KEYS) push({ do: "look", part: LOOK_KEYS[name] });
+    else if (name === "h") root.classList.toggle("gnl-all-keys");
+    else if (name === "i") root.classList.toggle("gnl-bare");
+    else if (event.shiftKey && KEYS[name]) fill(KEYS[name]);
     else if (name === " ") flip(cursor);
     else if (name in KEYS) {
       label(cursor, KEYS[name]);
@@ -232,7 +260,9 @@ function render({ model, el }) {
         if (result.error) failed.set(act.id || act.do, result.error);
         else failed.delete(act.id || act.do);
         if (act.do !== "undo" || result.error) continue;
-        note = result.id ? `took back the label of ${result.id}` : "nothing to undo";
+        note = result.id
+          ? `took back the label of ${result.id.split("#")[0]}`
+          : "nothing to undo";
       }
       if (undone) {
         const ids = message.results.map((result) => result.id).filter(Boolean);
@@ -249,13 +279,31 @@ function render({ model, el }) {
   head.addEventListener("mousedown", (event) => event.preventDefault());
   previous.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(-1); });
   next.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(1); });
-  grid.addEventListener("click", (event) => {
+  // A click flips a tile; a drag gives what the first one got to all it passes.
+  let dragged = null;
+  const tileAt = (event) => event.target.closest(".gnl-tile");
+  grid.addEventListener("mousedown", (event) => {
+    const box = tileAt(event);
+    if (event.button !== 0) return;
+    event.preventDefault();
     root.focus({ preventScroll: true });
-    const box = event.target.closest(".gnl-tile");
     if (!box) return;
     cursor = Number(box.dataset.index);
     flip(cursor);
+    dragged = { value: current(tiles()[cursor]), seen: new Set([cursor]) };
   });
+  grid.addEventListener("mouseover", (event) => {
+    const box = tileAt(event);
+    if (!box || !dragged) return;
+    if (!(event.buttons & 1)) { dragged = null; return; }
+    const index = Number(box.dataset.index);
+    if (dragged.seen.has(index)) return;
+    dragged.seen.add(index);
+    cursor = index;
+    label(index, dragged.value);
+  });
+  const drop = () => { dragged = null; };
+  window.addEventListener("mouseup", drop);
   root.addEventListener("focus", () => { hint.style.display = "none"; });
   root.addEventListener("blur", () => { hint.style.display = ""; });
 
@@ -273,6 +321,7 @@ function render({ model, el }) {
   onState();
   return () => {
     clearInterval(clock);
+    window.removeEventListener("mouseup", drop);
     model.off("change:page_state", onState);
     model.off("change:atlas", rebuild);
     model.off("msg:custom", onAnswer);

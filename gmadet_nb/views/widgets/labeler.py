@@ -9,14 +9,24 @@ from pathlib import Path
 import anywidget
 import numpy as np
 import traitlets as t
+from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from gmadet_nb.views.stretch import GAP, WHITE, stretch_triplets
+from gmadet_nb.views.stretch import GAP, STRETCHES, WHITE, stretch_triplets
 
 logger = logging.getLogger(__name__)
 
 _GAP_WIDTH = 2  # [pixel] between planes, and right of and below each triplet
 _NO_MEASUREMENT_RGB = (77, 66, 117)
+# Grey levels to colours, each from dark to bright; safe for the colour-blind.
+COLOR_MAPS = ("gray", "gray_r", "cividis")
+_PLANES = {"all": (0, 1, 2), "science": (0,), "reference": (1,), "difference": (2,)}
+# What each part of the look can be, in the order in which a key goes through it.
+LOOKS = {
+    "stretch": tuple(STRETCHES),
+    "colors": COLOR_MAPS,
+    "planes": tuple(_PLANES),
+}
 _LETTERS = {"real": "R", "bogus": "B", "unsure": "?"}
 
 
@@ -30,12 +40,13 @@ class CutoutLabeler(anywidget.AnyWidget):
 
     Messages to Python: ``{"view": str, "acts": [act, ...]}`` with an act
     ``{"seq": int, "do": "label", "id": str, "label": str or None}``,
-    ``{"seq": int, "do": "undo"}`` or ``{"seq": int, "do": "page", "page": int}``.
+    ``{"seq": int, "do": "undo"}``, ``{"seq": int, "do": "page", "page": int}`` or
+    ``{"seq": int, "do": "look", "part": str}``, which goes on to the next of `LOOKS`.
     The answer: ``{"view": str, "results": [{"seq", "id", "error"}, ...]}``.
 
     Parameters
     ----------
-    session : gmadet_nb.learning.labels.LabelSession
+    session : gmadet_nb.learning.label_session.LabelSession
         Order, pages and labels; it writes the log.
     store : gmadet_nb.learning.cutouts.CutoutStore
         Gives the pixels: ``store.read(candidate_ids)``.
@@ -44,6 +55,8 @@ class CutoutLabeler(anywidget.AnyWidget):
     captions : dict, optional
         candidate_id -> one short line below its picture; it is also recorded
         with the label as what the labeler saw.
+    blind : bool
+        Hide automatic labels.
     """
 
     _esm = Path(__file__).with_name("labeler.js")
@@ -52,11 +65,12 @@ class CutoutLabeler(anywidget.AnyWidget):
     atlas = t.Bytes(b"").tag(sync=True)
     page_state = t.Dict().tag(sync=True)
 
-    def __init__(self, session, store, *, n_columns=8, captions=None):
+    def __init__(self, session, store, *, n_columns=8, captions=None, blind=False):
         super().__init__()
         self.session, self.n_columns = session, n_columns
         self._store, self._captions = store, captions or {}
-        self._page = 0
+        self._page, self._blind = 0, blind
+        self._look = {part: choices[0] for part, choices in LOOKS.items()}
         # Messages may come in another thread than the one that runs the cells.
         self._lock = threading.RLock()
         self.on_msg(lambda _, content, buffers: self._receive(content))
@@ -67,10 +81,16 @@ class CutoutLabeler(anywidget.AnyWidget):
         with self._lock:
             self._page = int(np.clip(page, 0, max(self.session.n_pages - 1, 0)))
             ids = self.session.page_ids(self._page)
-            atlas = draw_atlas(self._store.read(ids), n_columns=self.n_columns)
+            shown = [self.session.candidate_of(tile) for tile in ids]
+            atlas = draw_atlas(
+                self._store.read(shown),
+                n_columns=self.n_columns,
+                stretch=self._look["stretch"],
+                planes=_PLANES[self._look["planes"]],
+            )
             # One message for both: a page never has another page's picture.
             with self.hold_sync():
-                self.atlas = picture_bytes(atlas)
+                self.atlas = picture_bytes(atlas, self._look["colors"])
                 self.page_state = self._describe(ids)
 
     def act(self, act):
@@ -80,18 +100,28 @@ class CutoutLabeler(anywidget.AnyWidget):
             return None
         if act["do"] == "undo":
             return self._undo()
-        candidate_id = act["id"]
-        shown = {"page": self._page, "caption": self._captions.get(candidate_id, "")}
-        self.session.set_label(candidate_id, act["label"], shown)
-        return candidate_id
+        if act["do"] == "look":
+            choices = LOOKS[act["part"]]
+            at = choices.index(self._look[act["part"]])
+            self._look[act["part"]] = choices[(at + 1) % len(choices)]
+            self.turn_to(self._page)
+            return None
+        tile = act["id"]
+        shown = {"page": self._page, "caption": self._caption(tile)} | self._look
+        self.session.set_label(tile, act["label"], shown)
+        return tile
 
     def _undo(self):
-        candidate_id = self.session.undo()
-        if candidate_id is not None:
-            page = self.session.ids.index(candidate_id) // self.session.page_size
+        tile = self.session.undo()
+        # One of an earlier session may not be among those that are shown in this one.
+        if tile is not None and tile in self.session:
+            page = self.session.page_of(tile)
             if page != self._page:
                 self.turn_to(page)
-        return candidate_id
+        return tile
+
+    def _caption(self, tile):
+        return self._captions.get(self.session.candidate_of(tile), "")
 
     def _receive(self, content):
         results = []
@@ -109,14 +139,16 @@ class CutoutLabeler(anywidget.AnyWidget):
             self.send({"view": content.get("view"), "results": results})
 
     def _describe(self, ids):
+        label_of = self.session.human_label_of if self._blind else self.session.label_of
         tiles = [
             {
-                "id": candidate_id,
-                "label": self.session.label_of(candidate_id),
-                "human": self.session.human_label_of(candidate_id) is not None,
-                "caption": self._captions.get(candidate_id, ""),
+                "id": tile,
+                "name": self.session.candidate_of(tile),
+                "label": label_of(tile),
+                "human": self.session.human_label_of(tile) is not None,
+                "caption": self._caption(tile),
             }
-            for candidate_id in ids
+            for tile in ids
         ]
         return {
             "page": self._page,
@@ -124,6 +156,8 @@ class CutoutLabeler(anywidget.AnyWidget):
             "n_columns": self.n_columns,
             "labeler": self.session.log.labeler,
             "counts": self.session.counts(),
+            "look": dict(self._look),
+            "n_planes": len(_PLANES[self._look["planes"]]),
             "tiles": tiles,
         }
 
@@ -154,14 +188,16 @@ class CutoutLabeler(anywidget.AnyWidget):
         return _png(ground.convert("RGB"))
 
 
-def show_labeler(session, store, *, n_columns, captions, interactive):
+def show_labeler(session, store, *, n_columns, captions, interactive, blind=False):
     """Return the grid to display, or None where no person is there to use it."""
     if not interactive:
         return None
-    return CutoutLabeler(session, store, n_columns=n_columns, captions=captions)
+    return CutoutLabeler(
+        session, store, n_columns=n_columns, captions=captions, blind=blind
+    )
 
 
-def draw_atlas(pixels, *, n_columns):
+def draw_atlas(pixels, *, n_columns, stretch="middle", planes=(0, 1, 2)):
     """Lay cutouts out as one picture, each as science, reference, difference.
 
     Parameters
@@ -170,31 +206,40 @@ def draw_atlas(pixels, *, n_columns):
         Cutouts [adu], NaN where not measured.
     n_columns : int
         Candidates in a row.
+    stretch : str
+        See `gmadet_nb.views.stretch.stretch_triplets`.
+    planes : tuple of int
+        Which of science, reference and difference are drawn.
 
     Returns
     -------
-    (n_rows * (size + 2), n_columns * (3 * size + 6)) uint8 array
+    (n_rows * (size + 2), n_columns * len(planes) * (size + 2)) uint8 array
         Grey levels, `GAP` and `NO_MEASUREMENT`; row 0 is the top of the picture
         and y of the sky grows upwards.
     """
     n, size = len(pixels), np.shape(pixels)[1]
     n_rows = max(1, -(-n // n_columns))
     height, step = size + _GAP_WIDTH, size + _GAP_WIDTH
-    atlas = np.full((n_rows * height, n_columns * 3 * step), GAP, dtype=np.uint8)
-    grey = stretch_triplets(pixels)[:, ::-1]
+    width = n_columns * len(planes) * step
+    atlas = np.full((n_rows * height, width), GAP, dtype=np.uint8)
+    grey = stretch_triplets(pixels, stretch)[:, ::-1]
     for index in range(n):
         row, column = divmod(index, n_columns)
-        for plane in range(3):
-            left = (3 * column + plane) * step
+        for k, plane in enumerate(planes):
+            left = (len(planes) * column + k) * step
             top = row * height
             atlas[top : top + size, left : left + size] = grey[index, ..., plane]
     return atlas
 
 
-def picture_bytes(atlas):
-    """Return an atlas as a PNG: grey, gaps transparent, no measurement in violet."""
+def picture_bytes(atlas, colors="gray"):
+    """Return an atlas as a PNG: gaps transparent, no measurement in violet.
+
+    ``colors`` is one of `COLOR_MAPS`.
+    """
     picture = Image.frombytes("P", atlas.shape[::-1], atlas.tobytes())
-    palette = [[round(255 * level / WHITE)] * 3 for level in range(WHITE + 1)]
+    levels = colormaps[colors](np.linspace(0, 1, WHITE + 1))[:, :3]
+    palette = np.rint(255 * levels).astype(int).tolist()
     palette += [(255, 255, 255), _NO_MEASUREMENT_RGB]
     picture.putpalette([channel for color in palette for channel in color])
     return _png(picture, transparency=GAP)
