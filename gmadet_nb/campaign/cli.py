@@ -152,6 +152,31 @@ def _demo(arguments):
             _say(f"Report: {campaign.run.report_path}")
 
 
+def _labels(arguments):
+    """Bring labels into a run or out of it: CSV, or gmadet's true/ and false/."""
+    from gmadet_nb.learning import label_exchange as exchange
+    from gmadet_nb.learning.cutouts import CutoutStore
+    from gmadet_nb.learning.labeling import label_table, labeler_name
+    from gmadet_nb.learning.labels import LabelLog, read_labels
+
+    run, path = RunDir(arguments.run_dir), Path(arguments.path)
+    is_csv = path.suffix.lower() == ".csv"
+    if arguments.way == "import":
+        labels = exchange.read_csv(path) if is_csv else exchange.read_folders(path)
+        log = LabelLog(run.label_path(labeler_name(arguments.labeler)))
+        known = run.read_table("candidates")["candidate_id"]
+        taken, unknown = exchange.take_labels(log, labels, known, origin=str(path))
+        _say(f"{taken} labels taken into {log.path}, {unknown} of other candidates.")
+    elif is_csv:
+        _say(f"{exchange.write_csv(path, run.labels_dir)} labels written to {path}.")
+    else:
+        crossmatch = run.read_table("crossmatch")
+        labels = label_table(crossmatch, read_labels(run.labels_dir))
+        candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
+        n = exchange.write_folders(path, labels, candidates, store)
+        _say(f"{n['real']} in {path / 'true'}, {n['bogus']} in {path / 'false'}.")
+
+
 def _say(text):
     print(text, flush=True)
 
@@ -199,6 +224,15 @@ def _parser():
     new.add_argument("name", help="name of the campaign")
     new.add_argument("folder", help="folder of FITS files")
     new.add_argument("--params-dir", default="params", help="where the file goes")
+    labels = add("labels", _labels, "bring labels into a run or out of it")
+    labels.add_argument("way", choices=("import", "export"))
+    labels.add_argument("run_dir", help="the run folder")
+    labels.add_argument(
+        "path", help="a .csv file, or a folder with gmadet's true/ and false/"
+    )
+    labels.add_argument(
+        "--labeler", default="", help="whose labels come in; else the login name"
+    )
     demo = add("demo", _demo, "make two nights, train on one, apply to the other")
     demo.add_argument(
         "--force", action="store_true", help="run what is up to date, too"
