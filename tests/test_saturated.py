@@ -3,8 +3,8 @@ import pytest
 from astropy.table import Table
 from star_fields import expose, moffat, true_psf
 
-from gmadet_nb.files.images import make_mask
-from gmadet_nb.imaging.saturated import fill_saturated
+from gmadet_nb.files.images import MASK_BITS, make_mask
+from gmadet_nb.imaging.saturated import fill_saturated, mask_halos
 
 SHAPE = (120, 150)
 NOISE, SATURATION = 8.0, 4000.0
@@ -79,3 +79,59 @@ def test_hot_pixel_is_not_taken_for_a_star(clipped):
 
     # A star that saturates has some 9 times its peak in light; nothing is around this.
     assert filled[20, 20] < 0.1 * SATURATION
+
+
+@pytest.fixture
+def haloed(rng):
+    """Return a difference in sigmas with a halo from 6 to 14 pixels, and its core."""
+    sigmas = rng.normal(size=SHAPE)
+    y, x = np.ogrid[: SHAPE[0], : SHAPE[1]]
+    distance = np.hypot(y - 60, x - 100)
+    sigmas[(distance >= 6) & (distance < 14)] += 2.0
+    return sigmas, distance < 6, distance
+
+
+def test_mask_grows_over_a_halo_and_no_farther(haloed):
+    sigmas, core, distance = haloed
+    mask = np.where(core, MASK_BITS["saturated"], 0).astype(np.uint8)
+
+    grown = mask_halos(sigmas, mask, core, 30)
+
+    assert (grown[distance < 13] == MASK_BITS["saturated"]).all()
+    # The ring at 14 pixels has a mean of 0 +- 1 / sqrt(90): 3 sigma off is 0.32.
+    assert (grown[distance > 16] == 0).all()
+    assert np.array_equal(mask > 0, core)
+
+
+def test_mask_stays_where_a_core_has_no_halo(haloed, rng):
+    _, core, _ = haloed
+    mask = np.where(core, MASK_BITS["saturated"], 0).astype(np.uint8)
+
+    grown = mask_halos(rng.normal(size=SHAPE), mask, core, 30)
+
+    assert np.array_equal(grown, mask)
+
+
+def test_one_bright_source_beside_a_core_is_no_halo(haloed, rng):
+    _, core, _ = haloed
+    mask = np.where(core, MASK_BITS["saturated"], 0).astype(np.uint8)
+    sigmas = rng.normal(size=SHAPE)
+    sigmas[58:63, 107:112] += 30  # a transient
+
+    grown = mask_halos(sigmas, mask, core, 30)
+
+    # Clipped at 5 sigma, its 5 pixels of a ring of 44 lift the mean by 0.5 at most, and
+    # the mask by no more than the transient's own five rings.
+    assert np.count_nonzero(grown) < np.pi * 13**2
+
+
+def test_halo_at_a_corner_is_masked_as_far_as_it_is_there(haloed):
+    sigmas, core, distance = haloed
+    cut = slice(58, None), slice(98, None)
+    mask = np.where(core, MASK_BITS["saturated"], 0).astype(np.uint8)
+
+    grown = mask_halos(sigmas[cut], mask[cut], core[cut], 30)
+
+    # The middle of what is left of the core is off by some 2 pixels.
+    assert (grown[distance[cut] < 10] > 0).all()
+    assert (grown[distance[cut] > 22] == 0).all()

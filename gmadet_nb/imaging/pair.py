@@ -96,6 +96,11 @@ class Pair:
             float(np.sqrt(np.median(v[self.usable]))) for v in self.variance
         )
 
+    @property
+    def saturated(self):
+        """(ny, nx) bool array: True where either image is saturated."""
+        return ((self.masks[0] | self.masks[1]) & MASK_BITS["saturated"]) > 0
+
     def filled(self):
         """Return the two images with the cores of saturated stars filled."""
         return tuple(

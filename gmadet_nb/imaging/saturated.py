@@ -1,8 +1,10 @@
-"""What saturated stars would have shown: their cores filled with the PSF.
+"""What saturated stars would have shown, and what they leave in a difference.
 
-The mask keeps the filled pixels out of every measurement. They are filled for what
-comes after: a filter spreads a flat core over tens of pixels, and the core of the same
-star in the other image, cut at another height, does not cancel it.
+Their cores are filled with the PSF. The mask keeps the filled pixels out of every
+measurement; they are filled for what comes after: a filter spreads a flat core over
+tens of pixels, and the core of the same star in the other image, cut at another height,
+does not cancel it. Their wings are brighter than any that a PSF or a kernel is measured
+on: the mask grows over what is left of them.
 """
 
 import numpy as np
@@ -21,6 +23,9 @@ _LEAST_MISSING = 0.25
 _N_STEPS = 4
 _STEP = 0.05  # of the slopes [pixel]
 _MOST = 2000  # cores: a frame with more is no image of stars
+# The mean of a ring that is still a halo, in the noise of a pixel and in its own.
+_HALO, _HALO_SIGMA = 0.3, 3.0
+_CLIP = 5.0  # a source on the ring counts for no more [sigma]
 
 
 def fill_saturated(data, mask, psf, noise):
@@ -113,3 +118,57 @@ def _fit(psf, light, good, place, middle, noise):
 def _flux(model, light, good, weight):
     norm = np.maximum((weight * good * model**2).sum((1, 2)), 1e-30)
     return (weight * good * model * light).sum((1, 2)) / norm
+
+
+def mask_halos(sigmas, mask, saturated, reach):
+    """Grow the mask over what saturated stars leave around their cores.
+
+    From each core outwards, ring by ring of one pixel, as long as the ring's mean is
+    off 0 or half of the ring is masked already.
+
+    Parameters
+    ----------
+    sigmas : (ny, nx) array
+        Difference over the noise of its pixels.
+    mask : (ny, nx) uint8 array
+        Of the difference.
+    saturated : (ny, nx) bool array
+        Saturated pixels of either image.
+    reach : int
+        No halo is wider, and no larger core is looked at [pixel].
+
+    Returns
+    -------
+    grown : (ny, nx) uint8 array
+        A copy of ``mask`` with the bit ``saturated`` where there is a halo.
+    """
+    grown = mask.copy()
+    blobs, n_blobs = label(saturated, np.ones((3, 3)))
+    if n_blobs > _MOST:
+        return grown
+    for number, box in enumerate(find_objects(blobs), start=1):
+        if max(side.stop - side.start for side in box) > reach:
+            continue
+        y, x = center_of_mass(blobs[box] == number)
+        y, x = y + box[0].start, x + box[1].start
+        around = tuple(
+            slice(max(0, int(middle) - reach), int(middle) + reach + 1)
+            for middle in (y, x)
+        )
+        ny, nx = mask[around].shape
+        rows, columns = np.arange(ny) + around[0].start, np.arange(nx) + around[1].start
+        ring = np.hypot(rows[:, None] - y, columns - x).astype(int)
+        usable = (mask[around] & UNUSABLE) == 0
+        edge = _halo_edge(np.clip(sigmas[around], -_CLIP, _CLIP), usable, ring)
+        grown[around][ring < min(edge, reach)] |= MASK_BITS["saturated"]
+    return grown
+
+
+def _halo_edge(sigmas, usable, ring):
+    """Return the first ring that is no halo."""
+    n_all = np.bincount(ring.ravel())
+    n = np.bincount(ring[usable], minlength=len(n_all))
+    total = np.bincount(ring[usable], sigmas[usable], minlength=len(n_all))
+    mean = np.abs(total) / np.maximum(n, 1)
+    halo = (mean > _HALO) & (mean * np.sqrt(n) > _HALO_SIGMA) | (n < n_all / 2)
+    return int(np.argmin(np.append(halo, False)))

@@ -19,6 +19,7 @@ from gmadet_nb.imaging.pair import Made, Pair, flux_ratio, join_masks
 from gmadet_nb.imaging.photometry import robust_width
 from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.quality import FEW_PIXELS, Quality, measure_quality
+from gmadet_nb.imaging.saturated import mask_halos
 
 METHODS = ("auto", "zogy", "kernel")
 # Side of the square that ZOGY's kernels are made on [pixel].
@@ -223,14 +224,14 @@ def _finish(pair, made):
         slope_y, slope_x = np.gradient(matched)
         noise = np.sqrt(noise**2 + pair.registration**2 * (slope_x**2 + slope_y**2))
     data = data - _smooth_residual(data, noise, made.mask, pair.psf.fwhm)
-    quality = measure_quality(
-        data, noise, made.mask, matched, pair.stars, pair.psf.fwhm
-    )
+    reach = pair.psf.radius + round(3 * pair.psf.fwhm)
+    mask = mask_halos(data / noise, made.mask, pair.saturated, reach)
+    quality = measure_quality(data, noise, mask, matched, pair.stars, pair.psf.fwhm)
     data[~np.isfinite(pair.image.data)] = np.nan
     difference = Difference(
         data=data,
         noise=noise,
-        mask=made.mask,
+        mask=mask,
         reference=matched,
         psf=made.psf,
         quality=quality,
