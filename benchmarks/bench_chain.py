@@ -25,7 +25,7 @@ _SETTINGS = {
     **dict.fromkeys(("gain", "read_noise", "saturation", "psf_degree"), "auto"),
     **{"zero_point": 25.0, "extension": "auto", "clean_cosmic_rays": False},
     **{"subtract_background": False, "background_box": 64},
-    **{"max_elongation": 1.6, "min_stars": 8},
+    **{"max_elongation": 1.6, "min_stars": 8, "psf_source": "image"},
 }
 
 
@@ -62,6 +62,7 @@ def find(run):
         workflow="apply",
         subtraction="auto",
         reference="best",
+        reference_gain="auto",
         n_stack=1,
         kernel_degree=1,
         threshold=4.0,
