@@ -122,6 +122,8 @@ def test_beyond_its_stars_the_psf_is_that_of_their_edge(tmp_path):
         ({"POLNGRP": 2}, r"in 2 group\(s\).*PSFVAR_GROUPS to 1,1"),
         ({"POLDEG1": 2}, "must hold 6 stamps for its degree 2 in steps above 0, got 3"),
         ({"PSF_SAMP": 0.0}, "in steps of 0.0"),
+        ({"ACCEPTED": 0}, "measured on stars and hold light, got 0 stars"),
+        ({"POLSCAL1": 0.0}, r"POLSCAL other than 0, got .*\[0.0, 150.0\]"),
         ({"PSF_SAMP": 0.05}, "reach 3.0 pixels or more .* got 1.5. Raise PSF_SIZE"),
     ],
 )

@@ -135,3 +135,47 @@ def test_halo_at_a_corner_is_masked_as_far_as_it_is_there(haloed):
     # The middle of what is left of the core is off by some 2 pixels.
     assert (grown[distance[cut] < 10] > 0).all()
     assert (grown[distance[cut] > 22] == 0).all()
+
+
+@pytest.mark.parametrize("sigma", [4.0, 6.0])
+def test_saturated_galaxy_is_not_filled_with_a_star(clipped, sigma):
+    _, seen, _, psf = clipped
+    y, x = np.indices(SHAPE)
+    galaxy = 6000 * np.exp(-((x - 70) ** 2 + (y - 90) ** 2) / (2 * sigma**2))
+    data = np.minimum(np.where(seen < SATURATION, seen, 0) + galaxy, SATURATION)
+    data = data.astype(np.float32)
+    mask = make_mask(data, SATURATION)
+    filled = fill_saturated(data, mask, psf, NOISE)
+    core = (mask > 0) & (np.hypot(x - 70, y - 90) < 2 * sigma)
+
+    assert core.any()
+    np.testing.assert_array_equal(filled[core], data[core])
+
+
+def test_star_beside_a_brighter_one_is_not_filled_with_the_other_ones_light(rng):
+    optics = moffat(SHAPE, 3.0)
+    pair = Table({"x": [60.2, 72.4], "y": [60.3, 60.1], "flux": [1e5, 3e6]})
+    truth = expose(optics, pair, sky=0.0)
+    seen = np.minimum(truth + rng.normal(0, NOISE, SHAPE), SATURATION)
+    mask = make_mask(seen.astype(np.float32), SATURATION)
+    filled = fill_saturated(seen.astype(np.float32), mask, true_psf(optics), NOISE)
+    core = mask[50:70, 50:66] > 0
+
+    # Filled or left, it must not hold more than a tenth more than there was.
+    assert core.any()
+    assert filled[50:70, 50:66][core].sum() < 1.1 * truth[50:70, 50:66][core].sum()
+
+
+def test_hundreds_of_cores_are_filled_one_like_the_other(rng):
+    shape = (400, 420)
+    optics = moffat(shape, 3.0)
+    y, x = np.mgrid[20:400:30, 20:420:30].reshape(2, -1) + 0.3
+    stars = Table({"x": x, "y": y, "flux": np.full(len(x), 5e5)})
+    truth = expose(optics, stars, sky=0.0)
+    seen = np.minimum(truth + rng.normal(0, NOISE, shape), SATURATION)
+    seen = seen.astype(np.float32)
+    mask = make_mask(seen, SATURATION)
+    filled = fill_saturated(seen, mask, true_psf(optics), NOISE)
+
+    assert len(stars) > 150
+    assert filled[mask > 0].sum() == pytest.approx(truth[mask > 0].sum(), rel=0.03)

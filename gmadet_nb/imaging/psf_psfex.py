@@ -85,6 +85,16 @@ class PsfexModel:
                 f"{self.degree} in steps above 0, got {len(self._stamps)} in steps of "
                 f"{self.step}. Write it again."
             )
+        if self._stamps.shape[1] != self._stamps.shape[2] or not all(self._scale):
+            raise BadImageError(
+                f"The stamps of {name} must be square, and POLSCAL other than 0, got "
+                f"{self._stamps.shape[1:]} and {self._scale}. Write it again."
+            )
+        if not (self.n_stars > 0 and self._stamps[0].sum() > 0):
+            raise BadImageError(
+                f"{name} must be measured on stars and hold light, got "
+                f"{self.n_stars} stars. PSFEx found none that fit."
+            )
         reach = (self.side // 2) * self.step
         if not np.isfinite(self._stamps).all() or reach < _LEAST_REACH:
             raise BadImageError(

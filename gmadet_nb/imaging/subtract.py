@@ -149,6 +149,8 @@ def _fault(difference):
     """Say how far a difference is from noise alone."""
     quality = difference.quality
     of_sky = abs(np.log(quality.noise_width)) + np.log(difference.noise_factor)
+    if not np.isfinite(of_sky):  # no sky to tell by
+        return np.inf
     return of_sky + (quality.star_share if quality.n_core_pixels >= FEW_PIXELS else 0)
 
 
