@@ -3,7 +3,7 @@ import pytest
 from astropy.table import Table
 from matplotlib.figure import Figure
 
-from gmadet_nb.imaging.kinds import KINDS, kinds_of, pick_examples
+from gmadet_nb.imaging.kinds import KINDS, count_kinds, kinds_of, pick_examples
 from gmadet_nb.imaging.measure import FLAG_BITS
 from gmadet_nb.views.plots_kinds import kinds_on_image, kinds_sheet
 
@@ -42,6 +42,13 @@ def test_kind_is_that_of_the_flag_that_explains_most(names, kind):
 def test_every_flag_has_a_kind_of_its_own():
     for name in FLAG_BITS:
         assert kinds_of(found((name,)))[0] in set(KINDS) - {"clean", "negative"}
+
+
+def test_counts_name_the_kinds_that_there_are():
+    assert count_kinds(found((), ("repeats",), ("repeats", "edge"))) == (
+        "1 clean, 2 repeats"
+    )
+    assert count_kinds(found()) == ""
 
 
 def test_examples_are_the_strongest_of_each_kind():

@@ -39,6 +39,13 @@ def kinds_of(candidates):
     return kinds
 
 
+def count_kinds(candidates):
+    """Count candidates of each kind in words, such as "120 clean, 80 repeats"."""
+    kinds = kinds_of(candidates)
+    counts = {kind: int(np.sum(kinds == kind)) for kind in KINDS}
+    return ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
+
+
 def pick_examples(candidates, negatives, *, n):
     """Pick the strongest of each kind.
 
