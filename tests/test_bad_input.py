@@ -79,7 +79,7 @@ def mostly_masked():
         (np.full((120, 160), 300, np.float32), "must hold more than one value"),
         (np.full((120, 160), np.nan, np.float32), "at least 10% usable pixels"),
         (mostly_masked(), "at least 10% usable pixels, got 7.5%"),
-        (np.zeros(100, np.float32), "none has two axes"),
+        (np.zeros(100, np.float32), "no extension of it has two axes"),
         (np.zeros((3, 20, 20), np.float32), "must hold a two-dimensional image"),
     ],
     ids=["stars", "saturated", "constant", "nan", "masked", "line", "cube"],

@@ -185,6 +185,18 @@ def test_extension_chooses_the_image(mosaic, counts, extension, divisor):
     np.testing.assert_array_equal(data, counts // divisor)
 
 
+def test_image_is_found_behind_a_preview_and_before_its_noise(tmp_path, counts):
+    preview, table = counts[::4, ::4], fits.BinTableHDU(Table({"a": [1, 2]}))
+    cube = fits.ImageHDU(np.stack([counts] * 3), name="CUBE")
+    hdus = [fits.PrimaryHDU(preview), table, cube]
+    hdus += [fits.ImageHDU(counts // n, name=f"N{n}") for n in (1, 2)]
+    fits.HDUList(hdus).writeto(tmp_path / "a.fits")
+    data, header = read_pixels(tmp_path / "a.fits")
+
+    np.testing.assert_array_equal(data, counts)
+    assert header["EXTNAME"] == "N1"
+
+
 def test_extension_that_is_not_there_is_refused_with_those_that_are(mosaic):
     with pytest.raises(
         BadImageError, match=r"extension 'VAR'.*0 PRIMARY, 1 SCI, 2 ERR"

@@ -117,7 +117,8 @@ def read_pixels(path, extension="auto"):
     path : str or Path
     extension : str
         Number (0 is the primary) or name of the FITS extension that holds the image;
-        ``auto`` takes the first that holds two axes.
+        ``auto`` takes the largest, the first of those that are equal: others are
+        previews, masks and noise.
 
     Returns
     -------
@@ -149,12 +150,28 @@ def _open_image(path, extension):
     except BadImageError:
         raise
     except _READ_ERRORS as error:
-        # One line, since it becomes a reason in a table.
-        text = " ".join(str(error).split())
         raise BadImageError(
-            f"{Path(path).name} must be a whole FITS file, and reading it failed: "
-            f"{text}"
+            f"{Path(path).name} must be a whole FITS file, and {_fault(path, error)}. "
+            "Copy it again, or take it out of the folder."
         ) from error
+
+
+def _fault(path, error):
+    """Say what is wrong with a file, in one line: it becomes a reason in a table."""
+    text = " ".join(str(error).split()).rstrip(".")
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(9)
+    except OSError:
+        return f"it cannot be read ({text})"
+    if not start:
+        return "it is empty"
+    # A FITS file, or a compressed one: gzip, bzip2, zip, xz, Unix compress.
+    if not start.startswith(
+        (b"SIMPLE  =", b"\x1f\x8b", b"BZh", b"PK", b"\xfd7z", b"\x1f\x9d")
+    ):
+        return "it does not begin as one"
+    return f"it may be cut short ({text})"
 
 
 def _find_extension(hdus, extension, path):
@@ -165,10 +182,12 @@ def _find_extension(hdus, extension, path):
     ]
     if not images:
         raise BadImageError(
-            f"{Path(path).name} must hold an image, and none has two axes."
+            f"{Path(path).name} must hold an image, and no extension of it has two "
+            "axes."
         )
     if extension == "auto":
-        return images[0]
+        flat = [hdu for hdu in images if sum(n > 1 for n in hdu.shape) == 2]
+        return max(flat or images, key=lambda hdu: np.prod(hdu.shape))
     for number, hdu in enumerate(hdus):
         if str(extension).upper() in (str(number), hdu.name.upper()) and hdu in images:
             return hdu
@@ -176,7 +195,7 @@ def _find_extension(hdus, extension, path):
     raise BadImageError(
         f"{Path(path).name} must hold an image in the extension {extension!r} that "
         f"'extension' names, and its images are: {', '.join(known)}. 'auto' takes the "
-        "first."
+        "largest."
     )
 
 
@@ -204,7 +223,7 @@ def _as_image(data, path):
     if squeezed.ndim != 2:
         raise BadImageError(
             f"{Path(path).name} must hold a two-dimensional image, "
-            f"got shape {squeezed.shape}."
+            f"got shape {squeezed.shape}. Set 'extension' where another one is."
         )
     image = squeezed.astype(np.float32)
     image[~np.isfinite(image)] = np.nan

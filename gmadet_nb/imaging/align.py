@@ -23,6 +23,9 @@ from gmadet_nb.imaging.quality import grow
 
 _BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
 _MIN_MATCHES = 5
+# Scatter of matched stars, an axis [pixel]: those that meet by chance within 1 pixel
+# have 0.5, those of the worst real frames 0.25.
+_WORST_RMS = 0.4
 _N_BRIGHTEST = 300
 _MIN_STARS = 15
 _RIM = 2.0  # [pixel] at the edge of a reference that is not trusted
@@ -164,6 +167,8 @@ def _guesses(here, there, shape, science_wcs, reference_wcs):
         if np.isfinite(mapped).all():
             yield "wcs", _shifted(by_wcs, mapped, there)
     for n in (50, 100):
+        if n > 50 and max(len(here), len(there)) <= 50:
+            break  # these were all of them
         try:
             pattern, _ = astroalign.find_transform(here[:n], there[:n])
         except (astroalign.MaxIterError, TypeError, ValueError):
@@ -205,13 +210,15 @@ def _refine(guess, here, there, shape, method):
         coefficients = coefficients.copy()
         coefficients[:, shared_terms(order, degree)] += step
     final = there[j] - (coefficients @ polynomial_terms(*here.T, shape, degree)).T[i]
-    rms = float(np.sqrt(np.mean(final[kept] ** 2))) / max(scale, 1e-9)
+    scatter = float(np.sqrt(np.mean(final[kept] ** 2)))
+    if scatter > _WORST_RMS * max(scale, 1):
+        return None
     return Alignment(
         x_coefficients=coefficients[0],
         y_coefficients=coefficients[1],
         degree=degree,
         shape=tuple(shape),
-        rms=rms,
+        rms=scatter / max(scale, 1e-9),
         n_stars=int(kept.sum()),
         method=method,
     )

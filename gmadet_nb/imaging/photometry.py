@@ -9,6 +9,7 @@ from astropy.table import Table
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from gmadet_nb.errors import BadImageError
+from gmadet_nb.files.images import MASK_BITS
 
 # Kernel whose sum and first moments are zero: neighbouring pixels of any smooth
 # light cancel, white noise of unit variance comes out with variance 36
@@ -97,7 +98,9 @@ def fit_background(image, *, box=64):
     if usable.mean() < 0.1:
         raise BadImageError(
             f"Image {image.exposure_id!r} must have at least 10% usable pixels, got "
-            f"{100 * usable.mean():.1f}%. Check its saturation, {image.saturation} adu."
+            f"{100 * usable.mean():.1f}%: {_share(image, 'bad')} have no value, "
+            f"{_share(image, 'saturated')} are at its saturation, "
+            f"{image.saturation:g} adu, or beside it. Check 'saturation'."
         )
     data = np.ascontiguousarray(np.nan_to_num(image.data), dtype=np.float32)
     if np.ptp(data[usable]) == 0:
@@ -108,6 +111,11 @@ def fit_background(image, *, box=64):
     box = int(min(box, *data.shape))
     background = sep.Background(data, mask=~usable, bw=box, bh=box, fw=3, fh=3)
     return background.back(dtype=np.float32), float(background.globalrms)
+
+
+def _share(image, name):
+    """Return the share of the pixels with a bit in the mask, as text."""
+    return f"{100 * np.mean((image.mask & MASK_BITS[name]) > 0):.1f}%"
 
 
 def pixel_noise(data, usable):
@@ -169,7 +177,8 @@ def measure_noise(image):
     if not measured > 0:
         raise BadImageError(
             f"Image {image.exposure_id!r} must have noise between its pixels, got "
-            f"{measured}. It may be constant, or averaged until nothing is left."
+            f"{measured:.3g} adu. It may be constant, averaged until nothing is left, "
+            "or a strip of a few pixels."
         )
     return choose_noise(measured, level, gain=image.gain, read_noise=image.read_noise)
 

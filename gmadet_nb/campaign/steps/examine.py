@@ -134,8 +134,8 @@ def _open_new(row, telescope, settings):
     if values["gain"] is None:
         raise BadImageError(
             f"The gain [electron/adu] of {Path(row['path']).name} must be known, and "
-            f"no keyword among {', '.join(telescope.gain_keywords)} states it. Set the "
-            "parameter 'gain', or its keyword in the telescope file."
+            f"no keyword among {', '.join(telescope.gain_keywords)} states one above "
+            "0. Set the parameter 'gain', or its keyword in the telescope file."
         )
     row["gain"], row["gain_source"] = values["gain"], values["sources"]["gain"]
     if row["gain_source"] != "parameter":

@@ -5,11 +5,17 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from gmadet_nb.campaign.steps.products import read_psf_and_sources
+import numpy as np
+from astropy.coordinates import angular_separation
+
+from gmadet_nb.campaign.steps.products import read_sources
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.sky import references
 
 logger = logging.getLogger(__name__)
+
+# An exposure that meets none of so many others is of another field.
+_MOST_FAILURES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,24 +60,49 @@ def make_reference(run, exposures, row, science, sources, choice):
         return _place_file(row, choice, place)
     ranked = references.rank_exposures(exposures, without=row["exposure_id"])
     made, failures = [], []
-    for other in ranked:
+    for other in same_field_first(ranked, row):
         if len(made) >= (1 if choice.name == "best" else choice.n_stack):
             break
+        if not made and len(failures) >= _MOST_FAILURES:
+            break
         image, noise = references.open_night_exposure(other)
-        psf, there = read_psf_and_sources(run, other["exposure_id"])
+        there = read_sources(run.psf_path(other["exposure_id"]))
+        fwhm = float(other["fwhm"])
         try:
-            made.append(
-                references.place_reference(image, noise, there, psf.fwhm, **place)
-            )
+            made.append(references.place_reference(image, noise, there, fwhm, **place))
         except BadImageError as error:
             failures.append(f"{other['exposure_id']}: {error}")
     if not made:
         raise BadImageError(
-            f"No exposure can be its reference. {' '.join(failures[:2])}"
+            f"No exposure can be its reference, of {len(failures)} that were tried. "
+            f"{failures[0]}"
         )
     if choice.name == "best":
         return replace(made[0], text=f"best, {made[0].text}")
     return references.stack_references(made, sources[sources["is_star"]])
+
+
+def same_field_first(ranked, row):
+    """Put the exposures last whose WCS has them farther away than the field is wide.
+
+    Parameters
+    ----------
+    ranked : astropy.table.Table
+        Rows of the exposures table, in order.
+    row : astropy.table.Row
+        Of the exposure that gets the reference.
+
+    Returns
+    -------
+    ranked : astropy.table.Table
+        In order, but for those; one without a WCS may be anywhere, and stays.
+    """
+    ra, dec = (np.radians(np.asarray(ranked[name])) for name in ("ra", "dec"))
+    here = np.radians([row["ra"], row["dec"]])
+    apart = np.degrees(angular_separation(*here, ra, dec)) * 3600
+    # Nothing is far from nowhere: a comparison with NaN is False.
+    far = apart > np.hypot(row["nx"], row["ny"]) * row["pixel_scale"]
+    return ranked[np.argsort(far, kind="stable")]
 
 
 def _place_file(row, choice, place):
