@@ -19,7 +19,7 @@ from gmadet_nb.imaging.subtract import no_reference
 
 GAINS = (0.5, 1.0, 4.0)
 _SNR = 100.0
-_N = 1000
+_N = 3000
 _FREE = 22.0  # [pixel] from any star
 
 
