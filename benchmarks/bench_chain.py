@@ -15,18 +15,23 @@ from scipy.spatial import cKDTree
 
 from benchmarks.field import make_pair
 from benchmarks.tables import row
+from gmadet_nb.campaign.parameters import read_schema
+from gmadet_nb.campaign.plan import default_notebooks
 from gmadet_nb.campaign.steps import difference as search
 from gmadet_nb.campaign.steps import examine
 from gmadet_nb.files.rundir import RunDir
 
 ROTATION, SHIFT = 1.0, 20.0  # [degree], [pixel]
 _NEAR = 2.5  # [pixel] of a candidate from a transient
-_SETTINGS = {
-    **dict.fromkeys(("gain", "read_noise", "saturation", "psf_degree"), "auto"),
-    **{"zero_point": 25.0, "extension": "auto", "clean_cosmic_rays": False},
-    **{"subtract_background": False, "background_box": 64},
-    **{"max_elongation": 1.6, "min_stars": 8, "psf_source": "image"},
-}
+_CHOICES = "subtraction", "reference_gain", "n_stack", "kernel_degree"
+
+
+def defaults(notebook):
+    """Return what a notebook's parameters are if nothing else is said."""
+    return {
+        parameter.name: parameter.default
+        for parameter in read_schema(default_notebooks() / f"{notebook}.ipynb").values()
+    }
 
 
 def write_exposure(folder, image):
@@ -46,7 +51,10 @@ def make_run(folder, pair):
     run = RunDir(folder / "run")
     rows = [
         examine.examine_exposure(
-            exposure, run_dir=run.root, telescope="generic", settings=_SETTINGS
+            exposure,
+            run_dir=run.root,
+            telescope="generic",
+            settings=defaults("01_images"),
         )
         for exposure in examine.list_exposures(folder / "images")
     ]
@@ -56,16 +64,14 @@ def make_run(folder, pair):
 
 def find(run):
     """Do what 03 does for one exposure; return its table and the subtraction's row."""
+    chosen = defaults("03_detect")
     found = search.detect_on_exposure(
         "science",
         run_dir=run.root,
         workflow="apply",
-        subtraction="auto",
         reference="best",
-        reference_gain="auto",
-        n_stack=1,
-        kernel_degree=1,
-        threshold=4.0,
+        threshold=chosen["detection_threshold"],
+        **{name: chosen[name] for name in _CHOICES},
     )
     candidates = search.candidates_table([found], run.read_table("exposures"))
     run.write_table("candidates", candidates)
