@@ -458,6 +458,22 @@ def test_difference_comes_back_from_its_file(run, used, detected):
     assert back.psf(50.3, 60.1).sum() == pytest.approx(1)
 
 
+def test_examples_are_cut_out_of_their_own_exposures(run, exposures, used, detected):
+    examples = Table({"exposure_id": [used[1], used[0], used[1]]})
+    examples["x"], examples["y"] = [100.2, 50.0, 150.4], [80.0, 60.6, 120.0]
+    pixels = products.cut_examples(run, exposures, examples, workflow="train", size=11)
+
+    assert pixels.shape == (3, 11, 11, 3)
+    for row, cutout in zip(examples, pixels, strict=True):
+        place = round(row["y"]), round(row["x"])
+        name = str(row["exposure_id"])
+        difference = products.read_difference(run.difference_path(name))
+        science = products.open_science(run, row_of(exposures, name), "train")
+        planes = science.data, difference.reference, difference.data
+        assert difference.usable[place]
+        assert cutout[5, 5].tolist() == [plane[place] for plane in planes]
+
+
 def test_absent_difference_is_refused(tmp_path):
     with pytest.raises(BadInputError, match="written by 03_detect"):
         products.read_difference(tmp_path / "a.fits")

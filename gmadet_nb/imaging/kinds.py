@@ -1,12 +1,16 @@
 """What kind of thing a detection looks like, by its flags alone."""
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from gmadet_nb.imaging.measure import FLAG_BITS
 
 #: In words, in the order of what a person wants to see first.
 KINDS = ("clean", "dipole", "repeats", "near saturated", "masked or edge", "negative")
+#: Kinds of streaks, as the table has them and in words.
+STREAK_KINDS = (("streak", "streak"), ("detector", "detector line"))
+# Two that are nearer are residuals of one star [pixel].
+_ONE_PLACE = 12.0
 # The first that holds names the kind.
 _BY_FLAG = (
     ("repeats", ("repeats",)),
@@ -46,38 +50,90 @@ def count_kinds(candidates):
     return ", ".join(f"{n} {kind}" for kind, n in counts.items() if n)
 
 
-def pick_examples(candidates, negatives, *, n):
-    """Pick the strongest of each kind.
+def pick_exposure(subtractions, streaks):
+    """Pick the exposure that shows most: one with a trail where there is one.
 
     Parameters
     ----------
-    candidates, negatives : astropy.table.Table
-        ``x``, ``y`` [pixel], ``snr``, ``flags``; of one exposure. ``negatives`` may
-        have no columns where there are none.
+    subtractions : astropy.table.Table
+        ``exposure_id``, ``noise_width``: NaN where there is no difference.
+    streaks : astropy.table.Table
+        ``exposure_id``, ``kind``, ``snr``; no columns where there are none.
+
+    Returns
+    -------
+    exposure_id : str
+        Of the brightest trail, a satellite's before a line of the detector; else of
+        the first difference.
+    """
+    for kind, _ in STREAK_KINDS:
+        trails = streaks[streaks["kind"] == kind] if len(streaks) else streaks
+        if len(trails):
+            return str(trails["exposure_id"][np.argmax(trails["snr"])])
+    made = subtractions[np.asarray(subtractions["noise_width"]) > 0]
+    return str(made["exposure_id"][0])
+
+
+def pick_examples(candidates, negatives, streaks, *, shown, n):
+    """Pick the strongest of each kind, no two of the same star.
+
+    Parameters
+    ----------
+    candidates, negatives, streaks : astropy.table.Table
+        Of the night: ``exposure_id``, ``x``, ``y`` [pixel], ``snr``, ``flags``; of
+        streaks the ends and ``kind``. The last two may have no columns where there
+        are none.
+    shown : str
+        Exposure to take them from. A kind that it lacks is taken from the exposure
+        that has its strongest.
     n : int
         Of each kind, at most.
 
     Returns
     -------
     examples : astropy.table.Table
-        ``kind``, ``x``, ``y``, ``snr``, in the order of `KINDS`.
+        ``kind``, ``exposure_id``, ``x``, ``y``, ``snr``, in the order of `KINDS`,
+        streaks last.
     """
     kinds = kinds_of(candidates)
-    parts = []
-    for kind in KINDS:
-        table = candidates[kinds == kind]
-        if kind == "negative":
-            table = negatives
-        if not len(table):
-            continue
-        order = np.argsort(-np.abs(np.asarray(table["snr"], dtype=float)))[:n]
-        part = Table(
-            {name: np.asarray(table[name])[order] for name in ("x", "y", "snr")}
-        )
-        part.add_column(np.full(len(part), kind, dtype="U14"), name="kind", index=0)
-        parts.append(part)
-    if not parts:
-        return Table(
-            names=("kind", "x", "y", "snr"), dtype=("U14", float, float, float)
-        )
-    return vstack(parts)
+    groups = [(kind, candidates[kinds == kind]) for kind in KINDS[:-1]]
+    groups.append((KINDS[-1], negatives))
+    groups += [(name, _of_streaks(streaks, kind)) for kind, name in STREAK_KINDS]
+    rows = []
+    for kind, table in groups:
+        rows += [
+            (kind, row["exposure_id"], row["x"], row["y"], row["snr"])
+            for row in _strongest(table, shown, n)
+        ]
+    names, dtype = ("kind", "exposure_id", "x", "y", "snr"), ("U14", str, *3 * (float,))
+    return Table(rows=rows or None, names=names, dtype=dtype)
+
+
+def _of_streaks(streaks, kind):
+    """Return the streaks of a kind with their middles as places."""
+    if not len(streaks):
+        return streaks
+    found = streaks[streaks["kind"] == kind]
+    found["x"] = (found["x1"] + found["x2"]) / 2
+    found["y"] = (found["y1"] + found["y2"]) / 2
+    return found
+
+
+def _strongest(table, shown, n):
+    """Return the n strongest rows of one exposure, each at a place of its own."""
+    if not len(table):
+        return []
+    strength = np.abs(np.asarray(table["snr"], dtype=float))
+    exposures = np.asarray(table["exposure_id"]).astype(str)
+    if shown not in exposures:
+        shown = exposures[np.argmax(strength)]
+    chosen = []
+    for i in np.argsort(-strength, kind="stable"):
+        row = table[i]
+        beside = [
+            np.hypot(row["x"] - other["x"], row["y"] - other["y"]) < _ONE_PLACE
+            for other in chosen
+        ]
+        if exposures[i] == shown and not any(beside) and len(chosen) < n:
+            chosen.append(row)
+    return chosen

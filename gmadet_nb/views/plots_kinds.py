@@ -2,14 +2,18 @@
 
 import numpy as np
 
-from gmadet_nb.imaging.kinds import KINDS, kinds_of
-from gmadet_nb.learning.cutouts import cut
+from gmadet_nb.imaging.kinds import KINDS, STREAK_KINDS, kinds_of
 from gmadet_nb.views.plots import show_image
 from gmadet_nb.views.plots_sheets import cutout_sheet
 from gmadet_nb.views.stretch import robust_sigma
 from gmadet_nb.views.style import MARKERS, SERIES
 
-_STREAK_COLOR = SERIES[1]
+_STREAK_STYLES = (
+    {"ls": "-", "color": SERIES[1]},
+    {"ls": (0, (2, 3)), "color": SERIES[3]},
+)
+# A sheet has about as many cutouts in each of its rows.
+_WIDEST = 10
 
 
 def kinds_on_image(difference, candidates, negatives, streaks, *, ax):
@@ -39,14 +43,9 @@ def kinds_on_image(difference, candidates, negatives, streaks, *, ax):
             linewidths=1.3,
             label=f"{kind}: {len(table)}",
         )
-    for i, row in enumerate(streaks):
-        ax.plot(
-            [row["x1"], row["x2"]],
-            [row["y1"], row["y2"]],
-            color=_STREAK_COLOR,
-            lw=1.5,
-            ls=(0, (6, 4)),
-            label=None if i else f"streaks: {len(streaks)}",
+    for (kind, name), style in zip(STREAK_KINDS, _STREAK_STYLES, strict=True):
+        _outline(
+            streaks[streaks["kind"] == kind] if len(streaks) else (), name, ax, style
         )
     ny, nx = np.shape(difference)
     ax.set(xlim=(-0.5, nx - 0.5), ylim=(-0.5, ny - 0.5))
@@ -57,22 +56,44 @@ def kinds_on_image(difference, candidates, negatives, streaks, *, ax):
     return ax
 
 
-def kinds_sheet(planes, examples, *, size, title=""):
+def _outline(streaks, name, ax, style):
+    """Draw both rims of the pixels that each streak masks, which stay in view."""
+    for i, row in enumerate(streaks):
+        angle = np.radians(row["angle"])
+        for side in (-1, 1):
+            dx, dy = (
+                side * row["reach"] * part for part in (-np.sin(angle), np.cos(angle))
+            )
+            ax.plot(
+                [row["x1"] + dx, row["x2"] + dx],
+                [row["y1"] + dy, row["y2"] + dy],
+                lw=1.5,
+                label=None if i or side > 0 else f"{name}: {len(streaks)}",
+                **style,
+            )
+
+
+def kinds_sheet(pixels, examples, *, shown=""):
     """Make a contact sheet of examples of each kind.
 
     Parameters
     ----------
-    planes : sequence of three (ny, nx) arrays
-        Science, reference and difference [adu].
+    pixels : (n, size, size, 3) array
+        Cutouts of science, reference and difference [adu].
     examples : astropy.table.Table
         From `gmadet_nb.imaging.kinds.pick_examples`.
-    size : int
-        Side of the cutouts [pixel].
+    shown : str
+        Exposure that needs no mention: the title has it.
 
     Returns
     -------
     matplotlib.figure.Figure
     """
-    pixels, _ = cut(planes, examples["x"], examples["y"], size=size)
-    captions = [f"{row['kind']}\nS/N {row['snr']:.1f}" for row in examples]
-    return cutout_sheet(pixels, captions, title=title)
+    captions = [
+        f"{row['kind']}\nS/N {row['snr']:.1f}"
+        + ("" if row["exposure_id"] == shown else f"\n{row['exposure_id']}")
+        for row in examples
+    ]
+    n_rows = -(-len(examples) // _WIDEST) or 1
+    n_columns = max(-(-len(examples) // n_rows), 6)
+    return cutout_sheet(pixels, captions, n_columns=n_columns, title=shown)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from gmadet_nb.files.images import MASK_BITS, UNUSABLE
+
 # Three values of a byte: the brightest grey, and two that are no grey.
 WHITE = 253
 GAP = 254  # between two pictures
@@ -23,6 +25,22 @@ def robust_sigma(values):
     if finite.size == 0:
         return 0.0
     return float(1.4826 * np.median(np.abs(finite - np.median(finite))))
+
+
+def hide_masked(plane, mask):
+    """Return a plane with NaN where it is masked, but for streaks: they are to be seen.
+
+    Parameters
+    ----------
+    plane : (ny, nx) array
+    mask : (ny, nx) uint8 array
+        Bits of `gmadet_nb.files.images.MASK_BITS`.
+
+    Returns
+    -------
+    shown : (ny, nx) array
+    """
+    return np.where(mask & (UNUSABLE & ~MASK_BITS["streak"]), np.nan, plane)
 
 
 def stretch_triplets(pixels, stretch="middle"):

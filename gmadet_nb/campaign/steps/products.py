@@ -12,6 +12,8 @@ from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.imaging import psf as psf_tools
 from gmadet_nb.imaging.quality import Quality
 from gmadet_nb.imaging.subtract import Difference
+from gmadet_nb.learning.cutouts import cut
+from gmadet_nb.views.stretch import hide_masked
 
 _NUMBERS = ("kernel_sum", "kernel_sum_scatter", "noise_factor")
 _QUALITY = tuple(field.name for field in fields(Quality))
@@ -123,3 +125,35 @@ def read_difference(path):
         n_stars=header["N_STARS"],
         **numbers,
     )
+
+
+def cut_examples(run, exposures, examples, *, workflow, size):
+    """Cut examples out of their exposures and differences.
+
+    Parameters
+    ----------
+    run : RunDir
+    exposures : astropy.table.Table
+    examples : astropy.table.Table
+        ``exposure_id``, ``x``, ``y`` [pixel].
+    workflow : str
+    size : int
+        Side of the cutouts [pixel].
+
+    Returns
+    -------
+    pixels : (n, size, size, 3) float32 array
+        Science, reference and difference [adu]; NaN where they are masked or end.
+    """
+    pixels = np.full((len(examples), size, size, 3), np.nan, np.float32)
+    for exposure_id in np.unique(examples["exposure_id"]):
+        science = open_science(run, row_of(exposures, exposure_id), workflow)
+        difference = read_difference(run.difference_path(exposure_id))
+        planes = [science.data] + [
+            hide_masked(plane, difference.mask)
+            for plane in (difference.reference, difference.data)
+        ]
+        rows = np.asarray(examples["exposure_id"] == exposure_id)
+        places = examples["x"][rows], examples["y"][rows]
+        pixels[rows] = cut(planes, *places, size=size)[0]
+    return pixels
