@@ -148,6 +148,15 @@ def test_what_is_absent_is_refused_before_a_kernel_starts(chain, assignment, mes
     assert not chain.run.exists()
 
 
+def test_question_that_is_not_answered_is_asked_before_a_kernel_starts(chain):
+    asked = "# gain: ?  # [electron/adu] no exposure states it\n"
+    chain.params.write_text(f"detection_threshold: 4\n{asked}")
+    with pytest.raises(BadParameterError, match=r"the line '# gain: \?' .* delete the"):
+        chain.start()
+    assert not chain.run.exists()
+    assert chain.start("gain=1.5")
+
+
 @pytest.mark.parametrize("workflow", ["train", "apply"])
 def test_a_model_of_cutouts_of_another_size_is_refused(chain, workflow):
     (chain.folder / "model").mkdir()

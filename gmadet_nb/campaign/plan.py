@@ -1,6 +1,7 @@
 """A campaign file turned into what each notebook is given, checked beforehand."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from gmadet_nb.files.rundir import RunDir, atomic_path
 from gmadet_nb.files.telescopes import load_telescope
 
 REFERENCE_CHOICES = ("stack", "best")
+# What `gmadet-nb new` could not find out.
+_OPEN_LINE = re.compile(r"^# (\w+): \?", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +137,10 @@ def check_paths(campaign, stages):
     Raises
     ------
     BadParameterError
-        If a folder or file that a parameter names is absent.
+        If a folder or file that a parameter names is absent, or the campaign file
+        still asks for something.
     """
+    _refuse_open_lines(campaign)
     given = {}
     for stage in stages:
         given |= {
@@ -164,6 +169,27 @@ def check_paths(campaign, stages):
             )
     except BadInputError as error:
         raise BadParameterError(f"{campaign.source}: {error}") from error
+
+
+def _refuse_open_lines(campaign):
+    """Refuse a campaign file with a question that `gmadet-nb new` left in it."""
+    path = Path(campaign.source)
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # One that --set answers has another value than the default.
+    open_lines = [
+        name
+        for name in _OPEN_LINE.findall(text)
+        if any(
+            name in schema and campaign.parameters[stage][name] == schema[name].default
+            for stage, schema in campaign.schemas.items()
+        )
+    ]
+    if open_lines:
+        raise BadParameterError(
+            f"{campaign.source}: the line '# {open_lines[0]}: ?' asks for what no "
+            "header states, and is not filled in. Give a value and take the # away, or "
+            "delete the line."
+        )
 
 
 def check_same_run(campaign):
