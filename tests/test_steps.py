@@ -347,18 +347,22 @@ def test_deep_reference_gives_the_transparency(nights, scratch, used, detected):
     ("band", "text"),
     [("R", "file other.fits"), ("V", "file other.fits, in the filter V")],
 )
-def test_reference_in_another_filter_is_said(
-    nights, scratch, used, tmp_path, band, text
+def test_reference_in_another_filter_is_said_once(
+    nights, scratch, used, tmp_path, caplog, band, text
 ):
     with fits.open(nights / "reference/reference.fits") as hdus:
         hdus[0].header["FILTER"] = band
         del hdus[0].header["GAIN"]
         hdus.writeto(tmp_path / "other.fits")
     path = str(tmp_path / "other.fits")
-    row, _ = of_search_by(scratch, used[0], reference=path, reference_gain=1.5)
+    for name in used[:2]:
+        row, _ = of_search_by(scratch, name, reference=path, reference_gain=1.5)
 
-    assert row["good"], row["reason"]
-    assert row["reference"] == text
+        assert row["good"], row["reason"]
+        assert row["reference"] == text
+    warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert len(warnings) == (band == "V")
+    assert all("in the filter V and the exposures in R" in one for one in warnings)
 
 
 def test_without_subtraction_stars_are_candidates(scratch, used):

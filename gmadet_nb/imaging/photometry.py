@@ -176,9 +176,9 @@ def measure_noise(image):
     measured, level = pixel_noise(image.data, image.usable)
     if not measured > 0:
         raise BadImageError(
-            f"Image {image.exposure_id!r} must have noise between its pixels, got "
-            f"{measured:.3g} adu. It may be constant, averaged until nothing is left, "
-            "or a strip of a few pixels."
+            f"Image {image.exposure_id!r} must have noise between its pixels, and none "
+            "can be measured. It may be constant, averaged until nothing is left, or a "
+            "strip of a few pixels."
         )
     return choose_noise(measured, level, gain=image.gain, read_noise=image.read_noise)
 

@@ -119,13 +119,19 @@ def _place_file(row, choice, place):
     made = references.place_reference(image, noise, there, fwhm, **place)
     here = str(row["filter"])
     if image.filter and here and image.filter.casefold() != here.casefold():
-        logger.warning(
-            "The reference %s is in the filter %s and %s in %s: what is left of stars "
-            "is their colour, too.",
-            *(name, image.filter, row["exposure_id"], here),
-        )
+        _warn_of_filter(name, image.filter, here)
         return replace(made, text=f"file {name}, in the filter {image.filter}")
     return replace(made, text=f"file {name}")
+
+
+@lru_cache(maxsize=32)
+def _warn_of_filter(name, there, here):
+    """Say once, not of each exposure, that a reference shows other colours."""
+    logger.warning(
+        "The reference %s is in the filter %s and the exposures in %s: what is left of "
+        "stars is their colour, too.",
+        *(name, there, here),
+    )
 
 
 @lru_cache(maxsize=1)
