@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy.table import Table, vstack
 from astropy.wcs import WCS
-from star_fields import expose, moffat
+from star_fields import expose, moffat, scatter_stars
 
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS
@@ -216,6 +216,17 @@ def test_another_field_is_refused(rng):
         fields.append(see(field, rng=rng))
     with pytest.raises(BadImageError, match="Check that it is of this field"):
         find_alignment(*fields, shape=SHAPE)
+
+
+def test_stars_that_meet_by_chance_are_no_alignment():
+    # Of 1500 pairs of such fields 4 have 8 or 9 of 48 stars that meet, this one best.
+    shape = (170, 230)
+    fields = [
+        scatter_stars(shape, np.random.default_rng([part, 847]), cell=28)
+        for part in (1, 2)
+    ]
+    with pytest.raises(BadImageError, match="Check that it is of this field"):
+        find_alignment(*fields, shape=shape)
 
 
 def test_too_few_stars_are_refused(sky, rng):

@@ -24,8 +24,8 @@ from gmadet_nb.imaging.quality import grow
 _BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
 _MIN_MATCHES = 5
 # Scatter of matched stars, an axis [pixel]: those that meet by chance within 1 pixel
-# have 0.5, those of the worst real frames 0.25.
-_WORST_RMS = 0.4
+# have 0.39 to 0.50, those of the worst real frames 0.25.
+_WORST_RMS = 0.35
 _N_BRIGHTEST = 300
 _MIN_STARS = 15
 _RIM = 2.0  # [pixel] at the edge of a reference that is not trusted
