@@ -2,7 +2,8 @@
 
 Each section makes its own images from a seed, gives the same ones to all tools, and
 returns its rows; what is printed is the median over the seeds. A row whose tool is
-missing says so.
+missing says so. Times are seconds of one core, which is all that a tool is given: what
+else the machine does counts for little.
 
     python -m benchmarks.physics [SECTION ...]
 """

@@ -31,9 +31,9 @@ def run(start):
         BGPolyOrder=2, ConstPhotRatio=True, BACKEND_4SUBTRACT="Numpy",
         NUM_CPU_THREADS_4SUBTRACT=1, VERBOSE_LEVEL=0)
 run("small_")
-start = time.perf_counter()
+start = time.process_time()
 run("")
-print("seconds", time.perf_counter() - start)
+print("seconds", time.process_time() - start)
 side = fits.getdata("d.fits").shape[0]
 middle = Realize_MatchingKernel(np.array([[side / 2, side / 2]])).FromFITS("k.fits")
 np.save("kernel.npy", middle[0].T)
