@@ -11,7 +11,8 @@ from gmadet_nb.campaign import html
 from gmadet_nb.campaign.manifest import Manifest
 from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.report import write_report
-from gmadet_nb.campaign.summary import in_words, summary
+from gmadet_nb.campaign.summary import in_words, key_figures, summary
+from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.cutouts import create_store
 
@@ -233,3 +234,32 @@ def test_numbers_in_tables_are_short_and_missing_ones_blank():
 def test_the_manifest_is_plain_json(campaign):
     stages = json.loads(campaign.run.manifest_path.read_text())["stages"]
     assert stages["01_images"]["seconds"] == 3.25
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("GAIN", ["exposures used"]),
+        ("measured on 8 pairs of exposures, not GAIN", ["exposures used", "gain"]),
+    ],
+)
+def test_gain_that_was_replaced_is_a_figure_of_its_own(tmp_path, source, names):
+    run = RunDir(tmp_path / "run")
+    run.write_table(
+        "exposures",
+        Table(
+            {
+                "exposure_id": ["a", "b"],
+                "used": [True, True],
+                "reason": ["", ""],
+                "gain": [1.19, 1.19],
+                "gain_source": [source, source],
+            }
+        ),
+    )
+    figures = key_figures(run)
+
+    assert [figure.name for figure in figures] == names
+    if len(names) > 1:
+        assert figures[1].value == "1.19 electron/adu"
+        assert "not GAIN: please look at 01_gain" in figures[1].note

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from gmadet_nb.campaign.manifest import Manifest
+from gmadet_nb.campaign.steps.examine import DEFAULT_ZERO_POINT
+from gmadet_nb.imaging.kinds import count_kinds
 from gmadet_nb.learning.check_simulation import fit_table, recovered
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.progress import format_seconds
@@ -127,7 +129,25 @@ def _exposures(run):
     reasons = [f"{row['exposure_id']} set aside: {row['reason']}" for row in aside]
     used = len(table) - len(aside)
     note = "\n".join([f"{len(aside)} set aside", *reasons])
-    return [Figure(name="exposures used", value=f"{used} of {len(table)}", note=note)]
+    figures = [
+        Figure(name="exposures used", value=f"{used} of {len(table)}", note=note)
+    ]
+    return figures + _gain(table)
+
+
+def _gain(exposures):
+    """Say where a measured gain was taken in place of the header's."""
+    if "gain_source" not in exposures.colnames:
+        return []
+    taken = [row for row in exposures if str(row["gain_source"]).startswith("measured")]
+    return [
+        Figure(
+            name="gain",
+            value=f"{row['gain']:.3g} electron/adu",
+            note=f"{row['gain_source']}: please look at 01_gain",
+        )
+        for row in taken[:1]
+    ]
 
 
 def _injected(run):
@@ -145,9 +165,19 @@ def _injected(run):
     if math.isfinite(fit["m50"]):
         value = f"{fit['m50']:.2f} mag"
         note = f"half is recovered there, +- {fit['m50_err']:.2f}"
+        if _is_relative(run):
+            note += "\nby a zero point of 30, which is arbitrary"
     else:
         value, note = "unknown", str(fit["reason"])
     return [*figures, Figure(name="m50", value=value, note=note)]
+
+
+def _is_relative(run):
+    """Say whether magnitudes hang on the default zero point, which is no one's."""
+    exposures = run.read_table("exposures")
+    if "zero_point" not in exposures.colnames:
+        return False
+    return bool((np.asarray(exposures["zero_point"]) == DEFAULT_ZERO_POINT).all())
 
 
 def _candidates(run):
@@ -159,6 +189,8 @@ def _candidates(run):
         subtractions = run.read_table("subtractions")
         good = int(np.sum(np.asarray(subtractions["good"], bool)))
         note = f"good subtractions: {good} of {len(subtractions)}"
+    if "flags" in candidates.colnames:
+        note = "\n".join(filter(None, [note, count_kinds(candidates)]))
     return [Figure(name="candidates", value=f"{len(candidates)}", note=note)]
 
 

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # Keywords under which pipelines leave the zero point of 1 adu [mag].
 _ZERO_POINT_KEYWORDS = ("MAGZP", "MAGZPT", "ZEROPT", "MAGZERO", "PHOTZP", "MAGZEROP")
-_DEFAULT_ZERO_POINT = 30.0
+DEFAULT_ZERO_POINT = 30.0
 # Where the telescope file names none; few stars lower it.
 _PSF_DEGREE = 2
 _NTH_BRIGHTEST = 30
@@ -204,7 +204,7 @@ def _zero_point(header, settings):
         value = header.get(keyword)
         if isinstance(value, (int, float)) and 5 < value < 50:
             return float(value), keyword
-    return _DEFAULT_ZERO_POINT, "none: magnitudes are relative"
+    return DEFAULT_ZERO_POINT, "none: magnitudes are relative"
 
 
 def _measure(image, row, run, psf_degree, settings):
