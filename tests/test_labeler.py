@@ -44,19 +44,51 @@ class Store:
 
 @pytest.fixture
 def make_labeler(tmp_path):
-    def make(ids=IDS, page_size=6, auto_labels=None):
+    def make(ids=IDS, page_size=6, auto_labels=None, context=None):
         log = LabelLog(tmp_path / "anna.jsonl")
         session = LabelSession(
             ids, log, page_size=page_size, known=Known(auto_labels=auto_labels or {})
         )
         labeler = CutoutLabeler(
-            session, Store(), n_columns=3, captions={key: "S/N 7" for key in ids}
+            session,
+            Store(),
+            n_columns=3,
+            captions={key: "S/N 7" for key in ids},
+            context=context,
         )
         labeler.answers = []
-        labeler.send = labeler.answers.append
+        labeler.pictures = []
+
+        def send(message, buffers=()):
+            labeler.answers.append(message)
+            labeler.pictures.append(list(buffers))
+
+        labeler.send = send
         return labeler
 
     return make
+
+
+class Around:
+    """Surroundings that are the candidate's name; those of the third are gone."""
+
+    def describe(self, candidate_id):
+        if candidate_id == IDS[2]:
+            raise OSError("no such frame")
+        history = [
+            {"mjd": 60000.0 + i, "flux": 10.0 * i, "flux_err": 1.0, "exposure_id": "e"}
+            for i in range(3)
+        ]
+        return {
+            "id": candidate_id,
+            "lines": [f"about {candidate_id}"],
+            "link": "https://example.org/sky",
+            "history": history,
+            "neighbours": [{"candidate_id": "<b>other</b>", "distance": 3.5}],
+        }
+
+    def pixels(self, candidate_id):
+        return np.random.default_rng(0).normal(0, 5, (32, 32, 3))
 
 
 def say(labeler, *acts):
@@ -271,7 +303,11 @@ MOCK = """async ([source, css, state, png]) => {
     on: (name, call) => { (calls[name] = calls[name] || []).push(call); },
     off: () => {},
     send: (message) => window.sent.push(message),
-    answer: (message) => (calls['msg:custom'] || []).forEach((call) => call(message)),
+    answer: (message, pictures = []) => {
+      const buffers = pictures.map((text) =>
+        new DataView(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer));
+      (calls['msg:custom'] || []).forEach((call) => call(message, buffers));
+    },
   };
   document.addEventListener('keydown', (event) => window.escaped.push(event.key));
   const el = document.createElement('div');
@@ -295,7 +331,7 @@ def browser():
 
 @pytest.fixture
 def page(browser, make_labeler):
-    labeler = make_labeler(auto_labels={IDS[0]: "real"})
+    labeler = make_labeler(auto_labels={IDS[0]: "real"}, context=Around())
     page = browser.new_page(viewport={"width": 900, "height": 500})
     page.set_content("<html><body></body></html>")
     source = Path("gmadet_nb/views/widgets")
@@ -315,9 +351,11 @@ def page(browser, make_labeler):
 
 
 def answer(page):
-    """Let Python answer what the page has sent since the last answer."""
+    """Let Python answer the acts that the page has sent since the last answer."""
     labeler = page.labeler
-    for message in page.evaluate("() => window.sent.splice(0)"):
+    for message in page.evaluate(
+        "() => window.sent.splice(0).filter((message) => message.acts)"
+    ):
         labeler._handle_custom_msg(message, [])
         png = base64.b64encode(labeler.atlas).decode()
         page.evaluate(
@@ -336,7 +374,8 @@ def test_clicks_faster_than_the_kernel_arrive_in_order(page, tmp_path):
     for index in (0, 0, 1, 0):
         tiles.nth(index).click()
     # Only the first has been sent: the rest wait for its answer.
-    assert page.evaluate("() => window.sent.length") == 1
+    sent = "() => window.sent.filter((message) => message.acts).length"
+    assert page.evaluate(sent) == 1
     assert tiles.nth(0).get_attribute("data-label") == "real"
     assert tiles.nth(0).get_attribute("data-status") == "waiting"
     assert "4 not saved yet" in page.locator(".gnl-saved").inner_text()
@@ -376,7 +415,7 @@ def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):
 
 def settle(page):
     """Answer until nothing waits."""
-    while page.evaluate("() => window.sent.length"):
+    while page.evaluate("() => window.sent.some((message) => message.acts)"):
         answer(page)
 
 
@@ -414,6 +453,44 @@ def test_drag_gives_the_label_of_the_first_tile_to_all_it_passes(page):
     settle(page)
 
     assert page.labeler.session.log.labels() == dict.fromkeys(IDS[1:4], "real")
+
+
+def answer_question(page):
+    """Wait until the page asks what surrounds a candidate, and answer."""
+    page.wait_for_function("() => window.sent.some((message) => message.ask)")
+    [question] = page.evaluate(
+        "() => window.sent.splice(0).filter((message) => message.ask).slice(-1)"
+    )
+    labeler = page.labeler
+    labeler._handle_custom_msg(question, [])
+    pictures = [base64.b64encode(part).decode() for part in labeler.pictures[-1]]
+    page.evaluate(
+        "([answer, pictures]) => window.model.answer(answer, pictures)",
+        [labeler.answers[-1], pictures],
+    )
+
+
+def test_surroundings_of_the_candidate_under_the_cursor_are_shown(page):
+    page.locator(".gnl").focus()
+    answer_question(page)
+    text = page.locator(".gnl-around-text")
+    assert f"about {IDS[1]}" in text.inner_text()
+    # What comes from a file is text, never markup.
+    assert "<b>other</b>: 3.5 pixels away" in text.inner_text()
+    link = text.locator("a")
+    assert link.get_attribute("href") == "https://example.org/sky"
+    assert link.get_attribute("rel") == "noopener noreferrer"
+    page.wait_for_function("document.querySelector('.gnl-wider').naturalWidth > 90")
+    assert page.locator(".gnl-light circle").count() == 3
+
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    answer_question(page)
+    assert f"about {IDS[3]}" in text.inner_text()
+    page.keyboard.press("ArrowLeft")
+    answer_question(page)
+    assert "no such frame" in text.inner_text()
+    assert not page.locator(".gnl-wider").is_visible()
 
 
 def test_keys_change_the_look_and_show_the_help(page):

@@ -127,6 +127,22 @@ def read_difference(path):
     )
 
 
+def read_planes(exposure_id, run, exposures, workflow):
+    """Read science, reference and difference of an exposure, masked pixels NaN.
+
+    Returns
+    -------
+    planes : list of three (ny, nx) arrays
+        [adu]
+    """
+    science = open_science(run, row_of(exposures, exposure_id), workflow)
+    difference = read_difference(run.difference_path(exposure_id))
+    return [science.data] + [
+        hide_masked(plane, difference.mask)
+        for plane in (difference.reference, difference.data)
+    ]
+
+
 def cut_examples(run, exposures, examples, *, workflow, size):
     """Cut examples out of their exposures and differences.
 
@@ -147,12 +163,7 @@ def cut_examples(run, exposures, examples, *, workflow, size):
     """
     pixels = np.full((len(examples), size, size, 3), np.nan, np.float32)
     for exposure_id in np.unique(examples["exposure_id"]):
-        science = open_science(run, row_of(exposures, exposure_id), workflow)
-        difference = read_difference(run.difference_path(exposure_id))
-        planes = [science.data] + [
-            hide_masked(plane, difference.mask)
-            for plane in (difference.reference, difference.data)
-        ]
+        planes = read_planes(exposure_id, run, exposures, workflow)
         rows = np.asarray(examples["exposure_id"] == exposure_id)
         places = examples["x"][rows], examples["y"][rows]
         pixels[rows] = cut(planes, *places, size=size)[0]

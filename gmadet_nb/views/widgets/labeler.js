@@ -3,6 +3,8 @@ const LETTERS = { real: "R", bogus: "B", unsure: "?" };
 const LOOK_KEYS = { s: "stretch", c: "colors", t: "planes" };
 const KEYS = { r: "real", b: "bogus", u: "unsure", x: null };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
+const REST = 250; // ms that the cursor rests before its surroundings are asked for
+const SVG = "http://www.w3.org/2000/svg";
 const PATIENCE = 5000; // ms without an answer after which the page says so
 
 function make(tag, name, parent, text) {
@@ -42,6 +44,14 @@ function render({ model, el }) {
   const large = make("div", "gnl-large", foot);
   const largePicture = make("div", "gnl-picture", large);
   const largeText = make("div", "gnl-large-text", foot);
+  const around = make("div", "gnl-around", root);
+  const wider = make("img", "gnl-wider", around);
+  wider.alt = "science, reference and difference, four times as wide";
+  const aroundText = make("div", "gnl-around-text", around);
+  const light = make("div", "gnl-light", around);
+  let asked = null; // the candidate whose surroundings are shown or on their way
+  let resting = 0;
+  let widerUrl = null;
   const help = make("div", "gnl-help", root);
   const keys = [
     ["click, space", "real ⇄ bogus"], ["drag", "the same for several"],
@@ -149,8 +159,72 @@ function render({ model, el }) {
       failed.size || late ? "failed" : waiting ? "waiting" : "saved";
   }
 
+  // Only when the cursor rests: the frames are read from disk.
+  function askAround(tile) {
+    around.style.display = state().context && tile ? "" : "none";
+    if (!state().context || !tile || tile.id === asked) return;
+    asked = tile.id;
+    clearTimeout(resting);
+    resting = setTimeout(() => model.send({ view, ask: tile.id }), REST);
+  }
+
+  function showAround(about, buffers) {
+    const tile = tiles()[cursor];
+    if (!tile || tile.name !== about.id) return;
+    if (widerUrl) URL.revokeObjectURL(widerUrl);
+    widerUrl = buffers && buffers.length
+      ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }))
+      : null;
+    wider.style.display = widerUrl ? "" : "none";
+    if (widerUrl) wider.src = widerUrl;
+    aroundText.replaceChildren();
+    for (const line of about.lines) make("div", "", aroundText, line);
+    for (const other of about.neighbours) {
+      make("div", "", aroundText, `${other.candidate_id}: ${other.distance} pixels away`);
+    }
+    if (about.link) {
+      const link = make("a", "", aroundText, "the sky there");
+      link.href = about.link;
+      link.target = "_blank";
+      link.rel = "noopener noreferrer";
+    }
+    drawLight(about.history);
+  }
+
+  // Fluxes at the same place of the sky in order of time, with their errors.
+  function drawLight(history) {
+    light.replaceChildren();
+    if (history.length < 2) return;
+    const svg = document.createElementNS(SVG, "svg");
+    svg.setAttribute("viewBox", "0 0 200 90");
+    svg.setAttribute("role", "img");
+    const low = Math.min(0, ...history.map((one) => one.flux - one.flux_err));
+    const high = Math.max(...history.map((one) => one.flux + one.flux_err));
+    const y = (flux) => 80 - (70 * (flux - low)) / (high - low || 1);
+    const x = (i) => 12 + (176 * i) / (history.length - 1);
+    const draw = (name, attributes) => {
+      const part = document.createElementNS(SVG, name);
+      for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+      svg.append(part);
+      return part;
+    };
+    draw("line", { x1: 0, x2: 200, y1: y(0), y2: y(0), stroke: "currentColor",
+      "stroke-dasharray": "3 3", opacity: 0.5 });
+    history.forEach((one, i) => {
+      draw("line", { x1: x(i), x2: x(i), y1: y(one.flux - one.flux_err),
+        y2: y(one.flux + one.flux_err), stroke: "currentColor" });
+      const title = document.createElementNS(SVG, "title");
+      title.textContent = `${one.exposure_id}: ${one.flux.toPrecision(4)} ± ` +
+        `${one.flux_err.toPrecision(2)} adu`;
+      draw("circle", { cx: x(i), cy: y(one.flux), r: 3, fill: "currentColor" }).append(title);
+    });
+    light.append(svg);
+    make("div", "", light, `flux in ${history.length} detections here, by time`);
+  }
+
   function paintLarge() {
     const tile = tiles()[cursor];
+    askAround(tile);
     large.style.visibility = tile ? "visible" : "hidden";
     if (!tile) return;
     place(largePicture, cursor);
@@ -248,7 +322,11 @@ function render({ model, el }) {
     event.preventDefault();
   }
 
-  function onAnswer(message) {
+  function onAnswer(message, buffers) {
+    if (message && message.about && message.view === view) {
+      showAround(message.about, buffers);
+      return;
+    }
     if (!message || !message.results) return;
     if (message.view === view) {
       const undone = sent.some((act) => act.do === "undo");
@@ -321,6 +399,8 @@ function render({ model, el }) {
   onState();
   return () => {
     clearInterval(clock);
+    clearTimeout(resting);
+    if (widerUrl) URL.revokeObjectURL(widerUrl);
     window.removeEventListener("mouseup", drop);
     model.off("change:page_state", onState);
     model.off("change:atlas", rebuild);

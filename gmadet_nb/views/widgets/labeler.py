@@ -42,7 +42,9 @@ class CutoutLabeler(anywidget.AnyWidget):
     ``{"seq": int, "do": "label", "id": str, "label": str or None}``,
     ``{"seq": int, "do": "undo"}``, ``{"seq": int, "do": "page", "page": int}`` or
     ``{"seq": int, "do": "look", "part": str}``, which goes on to the next of `LOOKS`.
-    The answer: ``{"view": str, "results": [{"seq", "id", "error"}, ...]}``.
+    The answer: ``{"view": str, "results": [{"seq", "id", "error"}, ...]}``. A message
+    ``{"view": str, "ask": str}`` asks what surrounds a tile's candidate, and is
+    answered by ``{"view": str, "about": {...}}`` with a picture.
 
     Parameters
     ----------
@@ -57,6 +59,8 @@ class CutoutLabeler(anywidget.AnyWidget):
         with the label as what the labeler saw.
     blind : bool
         Hide automatic labels.
+    context : gmadet_nb.learning.label_context.Context, optional
+        Knows what surrounds a candidate.
     """
 
     _esm = Path(__file__).with_name("labeler.js")
@@ -65,11 +69,20 @@ class CutoutLabeler(anywidget.AnyWidget):
     atlas = t.Bytes(b"").tag(sync=True)
     page_state = t.Dict().tag(sync=True)
 
-    def __init__(self, session, store, *, n_columns=8, captions=None, blind=False):
+    def __init__(
+        self,
+        session,
+        store,
+        *,
+        n_columns=8,
+        captions=None,
+        blind=False,
+        context=None,
+    ):
         super().__init__()
         self.session, self.n_columns = session, n_columns
         self._store, self._captions = store, captions or {}
-        self._page, self._blind = 0, blind
+        self._page, self._blind, self._context = 0, blind, context
         self._look = {part: choices[0] for part, choices in LOOKS.items()}
         # Messages may come in another thread than the one that runs the cells.
         self._lock = threading.RLock()
@@ -123,7 +136,28 @@ class CutoutLabeler(anywidget.AnyWidget):
     def _caption(self, tile):
         return self._captions.get(self.session.candidate_of(tile), "")
 
+    def _tell(self, content):
+        """Answer what surrounds a candidate, or why that cannot be read."""
+        candidate_id = self.session.candidate_of(content["ask"])
+        try:
+            about = self._context.describe(candidate_id)
+            pixels = self._context.pixels(candidate_id)[None]
+            with self._lock:
+                atlas = draw_atlas(pixels, n_columns=1, stretch=self._look["stretch"])
+                picture = [picture_bytes(atlas, self._look["colors"])]
+        # Nobody sees the traceback of a callback: the page shows the error.
+        except Exception as error:
+            logger.exception("What surrounds %s could not be read.", candidate_id)
+            about = {"id": candidate_id, "lines": [f"{type(error).__name__}: {error}"]}
+            about |= {"link": "", "history": [], "neighbours": []}
+            picture = []
+        self.send({"view": content.get("view"), "about": about}, picture)
+
     def _receive(self, content):
+        if "ask" in content:
+            if self._context is not None:
+                self._tell(content)
+            return
         results = []
         with self._lock:
             for act in content.get("acts", []):
@@ -157,6 +191,7 @@ class CutoutLabeler(anywidget.AnyWidget):
             "labeler": self.session.log.labeler,
             "counts": self.session.counts(),
             "look": dict(self._look),
+            "context": self._context is not None,
             "n_planes": len(_PLANES[self._look["planes"]]),
             "tiles": tiles,
         }
@@ -188,12 +223,19 @@ class CutoutLabeler(anywidget.AnyWidget):
         return _png(ground.convert("RGB"))
 
 
-def show_labeler(session, store, *, n_columns, captions, interactive, blind=False):
+def show_labeler(
+    session, store, *, n_columns, captions, interactive, blind=False, context=None
+):
     """Return the grid to display, or None where no person is there to use it."""
     if not interactive:
         return None
     return CutoutLabeler(
-        session, store, n_columns=n_columns, captions=captions, blind=blind
+        session,
+        store,
+        n_columns=n_columns,
+        captions=captions,
+        blind=blind,
+        context=context,
     )
 
 
