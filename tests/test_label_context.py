@@ -77,7 +77,7 @@ def test_history_is_what_was_found_at_the_same_place_in_time(context):
 def test_detection_without_a_flux_is_no_part_of_the_history(night):
     candidates, exposures = night
     candidates["flux"][1] = np.nan
-    about = Context(candidates, exposures, None, size=8).describe("e0_a")
+    about = Context(candidates, exposures, print, size=8).describe("e0_a")
 
     assert [one["exposure_id"] for one in about["history"]] == ["e2", "e0"]
 
