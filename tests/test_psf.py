@@ -16,7 +16,6 @@ from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.photometry import fit_background
 from gmadet_nb.imaging.psf import polynomial_terms, read_psf, write_psf
 from gmadet_nb.imaging.psf_fit import fit_psf
-from gmadet_nb.imaging.stars import choose_stars, mark_stars
 
 SHAPE = (160, 270)  # (ny, nx), not square
 NOISE = np.sqrt(200 / 2 + (5 / 2) ** 2)  # of the sky of `star_fields.expose` [adu]
@@ -231,49 +230,6 @@ def test_fewer_than_three_stars_are_refused(make_image, n):
 
     with pytest.raises(BadImageError, match=rf"at least 3 stars.*got {n}"):
         fit_psf(make_image(noise=5.0), np.full((120, 160), 100.0), stars, degree=0)
-
-
-def test_stars_are_told_from_galaxies_saturated_and_long_sources(rng):
-    n = 40
-    sources = Table(
-        {
-            "flux": np.geomspace(1e6, 1e3, n),
-            "half_light_radius": 1.7 * (1 + 0.02 * rng.standard_normal(n)),
-            "elongation": np.full(n, 1.1),
-            "peak": np.geomspace(5e4, 5e1, n),
-            "usable": np.ones(n, bool),
-        }
-    )
-    sources["half_light_radius"][3], sources["elongation"][4] = 3.5, 2.0
-    sources["usable"][5], sources["half_light_radius"][6] = False, np.nan
-    is_star = mark_stars(sources, saturation_peak=4e4)
-
-    assert not is_star[[0, 3, 4, 5, 6]].any()
-    # Two robust widths of 2 % hold 95 % of the others.
-    assert is_star.sum() >= 0.8 * (n - 6)
-
-
-def test_no_sources_hold_no_stars():
-    names = ("flux", "half_light_radius", "elongation", "peak", "x", "y")
-    sources = Table({name: np.zeros(0) for name in names})
-    sources["usable"] = np.zeros(0, bool)
-    sources["is_star"] = mark_stars(sources, saturation_peak=1e4)
-
-    assert len(choose_stars(sources)) == 0
-
-
-def test_stars_with_a_bright_neighbour_are_not_chosen():
-    sources = Table(
-        {
-            "x": [20.0, 60.0, 65.0, 100.0, 104.0],
-            "y": [20.0, 20.0, 20.0, 20.0, 20.0],
-            "flux": [1e4, 2e4, 1e4, 5e4, 1e3],
-            "half_light_radius": [1.5] * 5,
-            "is_star": [True] * 5,
-        }
-    )
-    # FWHM 3, so 6 pixels: 5 is near, and 1e3 is too faint to trouble 5e4.
-    assert list(choose_stars(sources)["flux"]) == [5e4, 1e4]
 
 
 def test_polynomial_takes_x_along_the_columns():
