@@ -8,6 +8,7 @@ on: the mask grows over what is left of them.
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import center_of_mass, find_objects, label
 
 from gmadet_nb.files.images import MASK_BITS, UNUSABLE
@@ -29,6 +30,7 @@ _STEP = 0.05  # of the slopes [pixel]
 _MOST = 2000  # cores: a frame with more is no image of stars
 # The mean of a ring that is still a halo, in the noise of a pixel and in its own.
 _HALO, _HALO_SIGMA = 0.3, 3.0
+_N_QUIET = 3  # rings without a halo end it
 _CLIP = 5.0  # a source on the ring counts for no more [sigma]
 
 
@@ -155,7 +157,8 @@ def mask_halos(sigmas, mask, saturated, reach):
     """Grow the mask over what saturated stars leave around their cores.
 
     From each core outwards, ring by ring of one pixel, as long as the ring's mean is
-    off 0 or half of the ring is masked already.
+    off 0 or half of the ring is masked already, and beyond a gap of two such rings: at
+    the end of a kernel's reach a halo begins anew.
 
     Parameters
     ----------
@@ -196,10 +199,11 @@ def mask_halos(sigmas, mask, saturated, reach):
 
 
 def _halo_edge(sigmas, usable, ring):
-    """Return the first ring that is no halo."""
+    """Return the first of the rings that no halo lies beyond."""
     n_all = np.bincount(ring.ravel())
     n = np.bincount(ring[usable], minlength=len(n_all))
     total = np.bincount(ring[usable], sigmas[usable], minlength=len(n_all))
     mean = np.abs(total) / np.maximum(n, 1)
     halo = (mean > _HALO) & (mean * np.sqrt(n) > _HALO_SIGMA) | (n < n_all / 2)
-    return int(np.argmin(np.append(halo, False)))
+    quiet = np.append(~halo, np.ones(_N_QUIET, dtype=bool))
+    return int(np.argmax(sliding_window_view(quiet, _N_QUIET).all(axis=1)))
