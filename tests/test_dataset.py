@@ -5,10 +5,11 @@ from toy_cutouts import make_candidates, no_labels, write_store
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import dataset, splitting
-from gmadet_nb.learning.cube import read_cube, write_cube
+from gmadet_nb.learning.cube import write_cube
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.labels import LabelLog, read_labels
 from gmadet_nb.learning.places import typical_pixel_scale
+from gmadet_nb.learning.stamps import read_stamps
 
 MARGIN = 32
 
@@ -320,13 +321,13 @@ def test_the_cube_goes_out_and_comes_in(tmp_path, rng):
     split = split_toy(candidates, bogus_fraction=0.3)
     n = write_cube(tmp_path / "dataset" / "cube.npz", split, candidates, store)
 
-    back = read_cube(tmp_path / "dataset" / "cube.npz")
+    back = read_stamps(tmp_path / "dataset" / "cube.npz")
     used = split[split["used"]]
     assert n == len(back.table) == len(used)
     assert set(back.table["candidate_id"]) == set(used["candidate_id"])
     assert back.pixels.dtype == np.float32
     np.testing.assert_array_equal(
-        back.pixels[..., 0], store.read(back.table["candidate_id"])[..., 2]
+        back.pixels[..., 2], store.read(back.table["candidate_id"])[..., 2]
     )
     label = dict(used["candidate_id", "label"].iterrows())
     assert [label[key] for key in back.table["candidate_id"]] == list(
@@ -335,24 +336,3 @@ def test_the_cube_goes_out_and_comes_in(tmp_path, rng):
     with np.load(tmp_path / "dataset" / "cube.npz", allow_pickle=False) as file:
         assert file["cube"].shape == (n, 11, 11, 1)
         assert set(file["labels"]) == {0, 1}
-
-
-def test_no_cube_is_read_that_is_none(tmp_path):
-    path = tmp_path / "cube.npz"
-    with pytest.raises(BadInputError, match="cannot be read"):
-        read_cube(path)
-    path.write_bytes(b"no archive")
-    with pytest.raises(BadInputError, match="cannot be read"):
-        read_cube(path)
-    np.savez(path, cube=np.zeros((2, 3, 3, 1)), labels=[0, 1])
-    with pytest.raises(BadInputError, match="lacks"):
-        read_cube(path)
-    arrays = {"mags": [1, 2], "errmags": [1, 2], "filters": ["r", "r"]}
-    arrays |= {"cube": np.zeros((2, 3, 3, 1)), "candids": ["a", "b"]}
-    np.savez(path, labels=[0, 2], **arrays)
-    with pytest.raises(BadInputError, match="0 or 1"):
-        read_cube(path)
-    arrays["candids"] = np.array(["a", None], object)  # would be unpickled
-    np.savez(path, labels=[0, 1], **arrays)
-    with pytest.raises(BadInputError, match="cannot be read"):
-        read_cube(path)

@@ -152,6 +152,22 @@ def _demo(arguments):
             _say(f"Report: {campaign.run.report_path}")
 
 
+def _label(arguments):
+    """Serve the label grid of a run as a page of its own."""
+    from gmadet_nb.campaign.plan import open_campaign
+    from gmadet_nb.campaign.serve import serve_labels
+
+    campaign = open_campaign(
+        arguments.run_dir, assignments=arguments.set, notebooks=arguments.notebooks
+    )
+    serve_labels(
+        campaign,
+        labeler=arguments.labeler,
+        port=arguments.port,
+        browser=not arguments.no_browser,
+    )
+
+
 def _labels(arguments):
     """Bring labels into a run or out of it: CSV, or gmadet's true/ and false/."""
     from gmadet_nb.learning import label_exchange as exchange
@@ -175,6 +191,16 @@ def _labels(arguments):
         candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
         n = exchange.write_folders(path, labels, candidates, store)
         _say(f"{n['real']} in {path / 'true'}, {n['bogus']} in {path / 'false'}.")
+
+
+def _stamps(arguments):
+    """Make a run folder out of cutouts from elsewhere."""
+    from gmadet_nb.learning.stamp_run import make_stamp_run
+    from gmadet_nb.learning.stamps import read_stamps
+
+    stamps, run = read_stamps(arguments.path), RunDir(arguments.run_dir)
+    make_stamp_run(run, stamps, source=Path(arguments.path).name)
+    _say(f"{len(stamps.table)} stamps in {run.root}: gmadet-nb label {run.root}")
 
 
 def _say(text):
@@ -224,6 +250,21 @@ def _parser():
     new.add_argument("name", help="name of the campaign")
     new.add_argument("folder", help="folder of FITS files")
     new.add_argument("--params-dir", default="params", help="where the file goes")
+    label = add("label", _label, "label the candidates of a run on a page of its own")
+    label.add_argument("run_dir", help="the run folder")
+    label.add_argument("--labeler", default="", help="who labels; else the login name")
+    label.add_argument("--port", type=int, default=8866, help="first port to try")
+    label.add_argument(
+        "--no-browser", action="store_true", help="print the address, open no browser"
+    )
+    label.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of 06_label, such as label_order=score",
+    )
+    label.add_argument("--notebooks", help="folder of the notebooks")
     labels = add("labels", _labels, "bring labels into a run or out of it")
     labels.add_argument("way", choices=("import", "export"))
     labels.add_argument("run_dir", help="the run folder")
@@ -233,6 +274,11 @@ def _parser():
     labels.add_argument(
         "--labeler", default="", help="whose labels come in; else the login name"
     )
+    stamps = add("stamps", _stamps, "make a run folder out of cutouts from elsewhere")
+    stamps.add_argument(
+        "path", help="an .npz of gmadet, O'TRAIN or a survey, or true/ and false/"
+    )
+    stamps.add_argument("run_dir", help="the new run folder")
     demo = add("demo", _demo, "make two nights, train on one, apply to the other")
     demo.add_argument(
         "--force", action="store_true", help="run what is up to date, too"

@@ -26,6 +26,8 @@ TABLES = {
     "ranked": "10_check_inference",
     "suspects": "10_check_inference",
 }
+# Names the folder in which relative paths of a notebook start.
+PROJECT_VARIABLE = "GMADET_NB_PROJECT"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 
 
@@ -49,8 +51,12 @@ def start_from_project():
     """Leave the folder ``notebooks/`` for the project folder above it.
 
     JupyterLab starts a kernel beside its notebook, papermill where it was called.
-    After this call a relative path means the same in both.
+    After this call a relative path means the same in both. Who runs a copy of a
+    notebook from elsewhere names the project folder in `PROJECT_VARIABLE`.
     """
+    if os.environ.get(PROJECT_VARIABLE):
+        os.chdir(os.environ[PROJECT_VARIABLE])
+        return
     here = Path.cwd()
     if here.name == "notebooks" and (here.parent / "params").is_dir():
         os.chdir(here.parent)

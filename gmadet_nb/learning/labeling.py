@@ -100,20 +100,24 @@ def _read_threshold(run):
 
 def _features(candidates):
     """Return candidate_id -> the numbers by which candidates are unlike each other."""
+
+    def column(name):
+        known = name in candidates.colnames
+        return np.asarray(candidates[name], float) if known else np.full(n, np.nan)
+
+    n = len(candidates)
     with np.errstate(all="ignore"):
         columns = [
-            np.log(np.abs(np.asarray(candidates["snr"], dtype=float))),
-            np.log(np.asarray(candidates["psf_chi2"], dtype=float)),
-            np.log(np.asarray(candidates["fwhm"]) / np.asarray(candidates["psf_fwhm"])),
-            np.asarray(candidates["elongation"], dtype=float),
-            np.asarray(candidates["peak_to_flux"], dtype=float),
-            np.arcsinh(np.asarray(candidates["reference_snr"], dtype=float)),
+            np.log(np.abs(column("snr"))),
+            np.log(column("psf_chi2")),
+            np.log(column("fwhm") / column("psf_fwhm")),
+            column("elongation"),
+            column("peak_to_flux"),
+            np.arcsinh(column("reference_snr")),
         ]
+    rows = np.column_stack(columns)
     return {
-        str(key): row
-        for key, row in zip(
-            candidates["candidate_id"], np.column_stack(columns), strict=True
-        )
+        str(key): row for key, row in zip(candidates["candidate_id"], rows, strict=True)
     }
 
 
@@ -134,12 +138,13 @@ def make_captions(candidates, scores):
         ratios = np.asarray(candidates["fwhm"]) / np.asarray(candidates["psf_fwhm"])
     columns = candidates["candidate_id", "snr", "mag"].iterrows()
     for (key, snr, mag), ratio in zip(columns, ratios, strict=True):
-        first = f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}"
+        first = [f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}", f"{mag:.1f} mag"]
+        known = np.isfinite([snr, mag])
         second = [f"width {ratio:.1f}"] if np.isfinite(ratio) else []
         if np.isfinite(scores.get(str(key), np.nan)):
             second.append(f"score {scores[str(key)]:.2f}")
-        lines = [f"{first} · {mag:.1f} mag", " · ".join(second)]
-        captions[str(key)] = "\n".join(filter(None, lines))
+        lines = [np.array(first)[known], second]
+        captions[str(key)] = "\n".join(" · ".join(part) for part in lines if len(part))
     return captions
 
 

@@ -1,6 +1,7 @@
 """What one step leaves for the next: PSFs with their sources, differences."""
 
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 from astropy.io import fits
@@ -13,6 +14,7 @@ from gmadet_nb.imaging import psf as psf_tools
 from gmadet_nb.imaging.quality import Quality
 from gmadet_nb.imaging.subtract import Difference
 from gmadet_nb.learning.cutouts import cut
+from gmadet_nb.learning.label_context import Context
 from gmadet_nb.views.stretch import hide_masked
 
 _NUMBERS = ("kernel_sum", "kernel_sum_scatter", "noise_factor")
@@ -141,6 +143,29 @@ def read_planes(exposure_id, run, exposures, workflow):
         hide_masked(plane, difference.mask)
         for plane in (difference.reference, difference.data)
     ]
+
+
+def open_context(run, size, *, workflow="train"):
+    """Return what shows the surroundings of a run's candidates.
+
+    Parameters
+    ----------
+    run : RunDir
+    size : int
+        Side of its cutouts [pixel].
+    workflow : str
+        Of the run.
+
+    Returns
+    -------
+    Context or None
+        None for a run without exposures, made of stamps from elsewhere.
+    """
+    if not run.has_table("exposures"):
+        return None
+    exposures = run.read_table("exposures")
+    read = partial(read_planes, run=run, exposures=exposures, workflow=workflow)
+    return Context(run.read_table("candidates"), exposures, read, size=size)
 
 
 def cut_examples(run, exposures, examples, *, workflow, size):

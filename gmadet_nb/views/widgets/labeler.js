@@ -45,8 +45,12 @@ function render({ model, el }) {
   const largePicture = make("div", "gnl-picture", large);
   const largeText = make("div", "gnl-large-text", foot);
   const around = make("div", "gnl-around", root);
-  const wider = make("img", "gnl-wider", around);
+  const field = make("div", "gnl-field", around);
+  field.style.display = "none";
+  const wider = make("img", "gnl-wider", field);
   wider.alt = "science, reference and difference, four times as wide";
+  // Where the candidate is, in each of the planes.
+  for (const share of [1, 3, 5]) make("div", "gnl-mark", field).style.left = `${(100 * share) / 6}%`;
   const aroundText = make("div", "gnl-around-text", around);
   const light = make("div", "gnl-light", around);
   let asked = null; // the candidate whose surroundings are shown or on their way
@@ -63,10 +67,11 @@ function render({ model, el }) {
   const brief = make("span", "gnl-brief", help);
   for (const [name, word] of keys.slice(2, 6)) brief.append(key(name), ` ${word} `);
   brief.append(key("h"), " all keys");
-  const list = make("dl", "gnl-keys", help);
+  const list = make("div", "gnl-keys", help);
   for (const [name, word] of keys) {
-    make("dt", "", list).append(...name.split(" ").flatMap((k) => [key(k), " "]));
-    make("dd", "", list, word);
+    make("span", "gnl-keys-name", list)
+      .append(...name.split(" ").flatMap((k) => [key(k), " "]));
+    make("span", "", list, word);
   }
   const hint = make("span", "gnl-hint", help, "click the grid to use the keys");
 
@@ -175,7 +180,7 @@ function render({ model, el }) {
     widerUrl = buffers && buffers.length
       ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }))
       : null;
-    wider.style.display = widerUrl ? "" : "none";
+    field.style.display = widerUrl ? "" : "none";
     if (widerUrl) wider.src = widerUrl;
     aroundText.replaceChildren();
     for (const line of about.lines) make("div", "", aroundText, line);

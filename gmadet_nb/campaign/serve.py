@@ -1,0 +1,96 @@
+"""Serve 06_label as a page of its own, for a colleague without JupyterLab."""
+
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+import nbformat
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+from traitlets.config import Config
+
+from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.rundir import PROJECT_VARIABLE
+
+_STAGE = "06_label"
+_CULL = 60  # [s]
+HOST = "127.0.0.1"
+
+
+def serve_labels(campaign, *, labeler="", port=8866, browser=True):
+    """Serve the label grid of a run on this machine until it is interrupted.
+
+    Each page that is opened has a kernel of its own, which ends with it: after a
+    reload the labels are there from the log. Whoever has the address, with its token,
+    can label; code sent by a page is not executed.
+
+    Parameters
+    ----------
+    campaign : gmadet_nb.campaign.plan.Campaign
+        Its parameters for the notebook count.
+    labeler : str
+        Who labels; "" for what the campaign says, or the login name.
+    port : int
+        The first free one from here on is taken.
+    browser : bool
+        Open the page in this machine's browser.
+
+    Raises
+    ------
+    BadInputError
+        If the run has no cutouts.
+    """
+    # Half a second to import: only who serves pays for it.
+    from voila.app import Voila
+
+    if not campaign.run.cutouts_path.is_file():
+        raise BadInputError(
+            f"There are no cutouts to label in {campaign.run.root}. Run 04_cutouts on "
+            "this run folder first."
+        )
+    token = secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(prefix="gmadet_nb") as folder:
+        # The kernels inherit it: relative paths of the run mean the same there.
+        os.environ[PROJECT_VARIABLE] = str(Path.cwd())
+        page = _write_page(campaign, labeler, Path(folder))
+        app = Voila(config=_settings(token, port, browser))
+        app.initialize([str(page)])
+        print(
+            f"Labels of {campaign.run.root} at\n"
+            f"    http://{HOST}:{app.port}/?token={token}\n"
+            "Ctrl-C ends it; every label is on disk as soon as it is shown.",
+            flush=True,
+        )
+        app.start()
+
+
+def _write_page(campaign, labeler, folder):
+    """Write the notebook with this run's parameters and return its path."""
+    parameters = dict(campaign.parameters[_STAGE])
+    parameters |= {"run_dir": str(campaign.run.root.resolve()), "interactive": True}
+    if labeler:
+        parameters["labeler"] = labeler
+    notebook = load_notebook_node(str(campaign.notebook(_STAGE)))
+    filled = parameterize_notebook(notebook, parameters, comment="Parameters")
+    page = folder / f"{_STAGE}.ipynb"
+    nbformat.write(filled, page)
+    return page
+
+
+def _settings(token, port, browser):
+    """Return Voila's settings: this machine only, with a token, without code."""
+    settings = Config()
+    settings.Voila.ip = HOST
+    settings.Voila.port = port
+    settings.Voila.token = token
+    settings.Voila.open_browser = browser
+    settings.Voila.log_level = "ERROR"
+    # Sockets of this machine; a kernel whose page is gone ends by itself.
+    settings.KernelManager.transport = "ipc"
+    settings.MappingKernelManager.cull_idle_timeout = 2 * _CULL
+    settings.MappingKernelManager.cull_interval = _CULL
+    settings.VoilaConfiguration.strip_sources = True
+    settings.VoilaConfiguration.show_tracebacks = True
+    settings.VoilaConfiguration.file_allowlist = [r"(?!)"]
+    return settings

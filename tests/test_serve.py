@@ -1,0 +1,154 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from fake_run import make_run
+from test_lab import CHROMIUM, CHROMIUM_FLAGS
+
+from gmadet_nb.campaign.cli import main
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Make a small run with the parameters of a campaign."""
+    run = make_run(tmp_path / "run")
+    run.params_path.write_text("grid_rows: 2\ngrid_columns: 4\nrepeat_fraction: 0.0\n")
+    return run
+
+
+@pytest.fixture
+def address(run, tmp_path):
+    """Serve the run and return the address that the command prints."""
+    pytest.importorskip("voila", reason="no voila")
+    code = "import sys; from gmadet_nb.campaign.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "label", str(run.root)]
+    command += ["--no-browser", "--labeler", "anna", "--port", "18866"]
+    log = tmp_path / "served.log"
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    env = os.environ | {name: str(tmp_path / name) for name in names}
+    # The kernels start elsewhere, and shall import this very package.
+    env["PYTHONPATH"] = str(Path(__file__).parents[1])
+    with open(log, "wb") as file:
+        server = subprocess.Popen(command, stdout=file, stderr=file, env=env)
+    try:
+        end = time.monotonic() + 120
+        while not (found := re.search(r"http://\S+", log.read_text())):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, "the page was not served"
+            time.sleep(0.3)
+        yield found[0]
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(30)
+
+
+@pytest.fixture
+def page(address):
+    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(
+            executable_path=str(CHROMIUM), headless=True, args=CHROMIUM_FLAGS
+        )
+        page = browser.new_page(viewport={"width": 1200, "height": 1000})
+        page.goto(address, wait_until="domcontentloaded", timeout=180_000)
+        page.wait_for_selector(".gnl-tile", timeout=180_000)
+        yield page
+        browser.close()
+
+
+def wait_for_label(page, index, label):
+    page.wait_for_function(
+        """([index, label]) => {
+          const tile = document.querySelectorAll('.gnl-tile')[index];
+          return tile?.dataset.label === label && tile.dataset.status === 'saved';
+        }""",
+        arg=[index, label],
+        timeout=60_000,
+    )
+
+
+# Sends code to the kernel of the page, then a question that a kernel answers.
+SEND_CODE = """(code) => new Promise((resolve, reject) => {
+  const config = JSON.parse(
+    document.getElementById('jupyter-config-data').textContent);
+  const socket = new WebSocket(
+    `ws://${location.host}/api/kernels/${config.kernelId}/channels`);
+  const message = (type, content) => JSON.stringify({
+    channel: 'shell', content, metadata: {}, parent_header: {}, buffers: [],
+    header: { msg_id: type, msg_type: type, username: '', session: 's',
+              date: new Date().toISOString(), version: '5.3' } });
+  socket.onerror = () => reject('no socket');
+  socket.onmessage = (event) => {
+    if (JSON.parse(event.data).header.msg_type === 'kernel_info_reply') resolve();
+  };
+  socket.onopen = () => {
+    socket.send(message('execute_request', { code, silent: false }));
+    socket.send(message('kernel_info_request', {}));
+  };
+})"""
+
+
+def test_page_of_its_own_keeps_labels_over_a_reload_and_runs_no_code(
+    page, run, tmp_path
+):
+    tiles = page.locator(".gnl-tile")
+    assert tiles.count() == 8
+    ids = [tiles.nth(i).get_attribute("data-id") for i in range(8)]
+    tiles.nth(0).click()
+    page.keyboard.press("u")
+    wait_for_label(page, 0, "unsure")
+    page.keyboard.press("b")
+    wait_for_label(page, 1, "bogus")
+
+    page.reload(wait_until="domcontentloaded", timeout=180_000)
+    page.wait_for_selector(".gnl-tile", timeout=180_000)
+    # What anna has labelled comes last now; undo goes on where she was.
+    assert "2 by anna" in page.locator(".gnl-counts").inner_text()
+    page.locator(".gnl").focus()
+    page.keyboard.press("z")
+    page.wait_for_function(
+        "document.querySelector('.gnl-saved').innerText.includes('took back')",
+        timeout=60_000,
+    )
+    lines = [
+        json.loads(line) for line in run.label_path("anna").read_text().split("\n")[:-1]
+    ]
+    assert [(line["candidate_id"], line["label"]) for line in lines] == [
+        (ids[0], "real"),
+        (ids[0], "unsure"),
+        (ids[1], "bogus"),
+        (ids[1], None),
+    ]
+
+    stolen = tmp_path / "stolen"
+    page.evaluate(SEND_CODE, f"open({str(stolen)!r}, 'w').write('x')")
+    assert not stolen.exists()
+
+
+def test_page_asks_for_its_token(address, run):
+    without = address.split("?")[0]
+    assert without.startswith("http://127.0.0.1:")
+    with urllib.request.urlopen(without, timeout=30) as answer:
+        text = answer.read().decode()
+    assert 'name="password"' in text
+    assert "Label the candidates" not in text
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(without + "voila/files/06_label.ipynb", timeout=30)
+
+
+def test_run_without_cutouts_is_no_run_to_label(tmp_path, capsys):
+    (tmp_path / "params.yaml").write_text("seed: 1\n")
+    assert main(["label", str(tmp_path), "--no-browser"]) == 1
+    assert "Run 04_cutouts" in capsys.readouterr().err
