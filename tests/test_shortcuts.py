@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+
+from gmadet_nb.learning import evaluate, shortcuts
+
+N = 4000
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(11)
+
+
+@pytest.fixture
+def sky(rng):
+    """Return labels and S/N: real ones are brighter, by a factor of two."""
+    real = rng.random(N) < 0.5
+    snr = np.exp(rng.normal(2.5 + np.log(2) * real, 0.6))
+    return real, snr
+
+
+def all_words(real, scores, snr, *, kept_blank=0.0, coverage=1.0):
+    return shortcuts.warnings(
+        overall_auc=evaluate.auc(real, scores),
+        by_snr=shortcuts.auc_at_fixed_snr(real, scores, snr),
+        correlation=shortcuts.score_against_brightness(real, scores, snr),
+        kept_blank=kept_blank,
+        coverage=coverage,
+    )
+
+
+def test_score_by_brightness_alone_is_found_out(sky):
+    real, snr = sky
+    scores = stats_rank(snr)
+    overall = evaluate.auc(real, scores)
+    assert overall > 0.75
+    inside = shortcuts.auc_at_fixed_snr(real, scores, snr)["auc"]
+    # Within an eighth of the candidates most of what brightness tells is gone.
+    assert np.nanmean(inside) - 0.5 < 0.3 * (overall - 0.5)
+    [first, second] = all_words(real, scores, snr)
+    assert "Brightness carries" in first
+    assert "Bright bogus" in second
+
+
+def stats_rank(values):
+    return np.argsort(np.argsort(values)) / len(values)
+
+
+def test_score_by_shape_raises_no_warning(sky, rng):
+    real, snr = sky
+    scores = 1 / (1 + np.exp(-rng.normal(4.0 * (real - 0.5), 1)))
+
+    assert all_words(real, scores, snr) == []
+    found = shortcuts.score_against_brightness(real, scores, snr)
+    # The error of a rank correlation without any is 1 / sqrt(n).
+    assert abs(found["bogus"]) < 4 / np.sqrt(N / 2)
+
+
+def test_candidates_beyond_the_training_are_said(sky):
+    real, snr = sky
+    covered = shortcuts.snr_coverage(real, snr, wanted=snr[real])
+    assert covered == pytest.approx(0.98, abs=0.002)
+    beyond = shortcuts.snr_coverage(real, snr, wanted=snr[real] / 8)
+    assert beyond < 0.3
+    assert "Only" in all_words(real, 1.0 * real, snr, coverage=beyond)[0]
+    assert np.isnan(shortcuts.snr_coverage(np.zeros(N, bool), snr, wanted=snr))
+
+
+def test_blank_and_shifted_cutouts_have_nothing_in_their_middle(rng):
+    pixels = rng.normal(0, 5, (6, 21, 21, 3)).astype(np.float32)
+    pixels[:, 9:12, 9:12, 2] += 500
+    pixels[0, :5, :5] = np.nan
+    before = pixels.copy()
+
+    def middle(cutouts):
+        return np.nanmean(cutouts[:, 9:12, 9:12, 2], axis=(1, 2))
+
+    table = shortcuts.score_changed(middle, pixels)
+    np.testing.assert_array_equal(pixels, before)
+    assert np.all(table["as_is"] > 490)
+    # The mean of nine pixels of noise 5.
+    for name in ("blank", "shifted"):
+        assert np.all(np.abs(table[name]) < 5 * 5 / 3)
+
+    around = shortcuts.score_changed(lambda c: np.nanmean(c[..., 0], (1, 2)), pixels)
+    assert np.allclose(around["blank"], around["as_is"])
+
+
+def test_few_candidates_say_nothing():
+    assert len(shortcuts.auc_at_fixed_snr([], [], [])) == 0
+    few = shortcuts.score_against_brightness([True, False], [0.1, 0.2], [5, 6])
+    assert np.isnan(few["real"])
+    assert np.isnan(few["bogus"])
+    table = shortcuts.auc_at_fixed_snr([True, False], [0.1, 0.2], [5, 6])
+    assert np.isnan(table["auc"]).all()
