@@ -83,10 +83,11 @@ function render({ model, el }) {
   const tiles = () => state().tiles;
   const unsaved = () => [...sent, ...queue];
 
+  const waiting = new Map(); // tile -> its acts that are not saved, and the last's label
+
   // The label on screen: the last one on its way, else the one that is on disk.
   function current(tile) {
-    const acts = unsaved().filter((act) => act.do === "label" && act.id === tile.id);
-    return acts.length ? acts[acts.length - 1].label : tile.label;
+    return waiting.has(tile.id) ? waiting.get(tile.id).label : tile.label;
   }
 
   function place(picture, index) {
@@ -125,25 +126,29 @@ function render({ model, el }) {
     paint();
   }
 
+  // Only tiles that changed: most keys change two of them.
   function paint() {
-    const waiting = new Set(unsaved().map((act) => act.id));
     tiles().forEach((tile, index) => {
       const box = grid.children[index];
-      const label = current(tile);
       const pending = waiting.has(tile.id);
-      const human = tile.human || pending;
       const status = failed.has(tile.id) ? "failed" : pending ? "waiting" : "saved";
-      box.dataset.label = label || "";
-      box.dataset.origin = label ? (human ? "human" : "auto") : "";
-      box.dataset.status = status;
-      box.classList.toggle("gnl-cursor", index === cursor);
-      box.setAttribute("aria-selected", index === cursor);
-      box.setAttribute("aria-label", `${tile.name}, ${WORDS[label] || "no label"}, ${status}`);
-      box.querySelector(".gnl-badge").textContent =
-        (LETTERS[label] || "") + (status === "waiting" ? "…" : status === "failed" ? "!" : "");
+      const look = [current(tile) || "", tile.human || pending, status, index === cursor];
+      if (box.look !== look.join()) paintTile(box, tile, ...look);
+      box.look = look.join();
     });
     paintHead();
     paintLarge();
+  }
+
+  function paintTile(box, tile, label, human, status, here) {
+    box.dataset.label = label;
+    box.dataset.origin = label ? (human ? "human" : "auto") : "";
+    box.dataset.status = status;
+    box.classList.toggle("gnl-cursor", here);
+    box.setAttribute("aria-selected", here);
+    box.setAttribute("aria-label", `${tile.name}, ${WORDS[label] || "no label"}, ${status}`);
+    box.querySelector(".gnl-badge").textContent =
+      (LETTERS[label] || "") + (status === "waiting" ? "…" : status === "failed" ? "!" : "");
   }
 
   function paintHead() {
@@ -153,15 +158,16 @@ function render({ model, el }) {
     counts.textContent =
       `real ${n.real} · bogus ${n.bogus} · unsure ${n.unsure} · ` +
       `unlabelled ${n.unlabeled} | ${n.human} by ${labeler}`;
-    const waiting = unsaved().filter((act) => act.do === "label").length;
+    let nWaiting = 0;
+    for (const { n } of waiting.values()) nWaiting += n;
     const late = sent.length && Date.now() - sentAt > PATIENCE;
     let text = note || "all saved";
-    if (waiting) text = `${waiting} not saved yet`;
-    if (late) text = `no answer from the kernel: ${waiting} not saved`;
+    if (nWaiting) text = `${nWaiting} not saved yet`;
+    if (late) text = `no answer from the kernel: ${nWaiting} not saved`;
     if (failed.size) text = `${failed.size} NOT SAVED: ${[...failed.values()].pop()}`;
     saved.textContent = text;
     saved.dataset.status =
-      failed.size || late ? "failed" : waiting ? "waiting" : "saved";
+      failed.size || late ? "failed" : nWaiting ? "waiting" : "saved";
   }
 
   // Only when the cursor rests: the frames are read from disk.
@@ -249,8 +255,18 @@ function render({ model, el }) {
   function push(act) {
     note = "";
     queue.push({ seq: ++seq, ...act });
+    if (act.do === "label") {
+      const n = waiting.get(act.id)?.n || 0;
+      waiting.set(act.id, { n: n + 1, label: act.label });
+    }
     pump();
     paint();
+  }
+
+  // An act that was answered waits no longer; a later one on the same tile may.
+  function settle(act) {
+    const held = waiting.get(act.id);
+    if (act.do === "label" && --held.n === 0) waiting.delete(act.id);
   }
 
   // One message at a time: the kernel may answer a later one first (subshells).
@@ -277,7 +293,7 @@ function render({ model, el }) {
   function fill(value) {
     tiles().forEach((tile, index) => {
       const now = current(tile);
-      const mine = tile.human || unsaved().some((act) => act.id === tile.id);
+      const mine = tile.human || waiting.has(tile.id);
       if (!now || (!mine && now === value)) label(index, value);
     });
   }
@@ -336,6 +352,7 @@ function render({ model, el }) {
     if (message.view === view) {
       const undone = sent.some((act) => act.do === "undo");
       const labels = new Map(sent.map((act) => [act.seq, act]));
+      sent.forEach(settle);
       sent = [];
       for (const result of message.results) {
         const act = labels.get(result.seq);
