@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 REALDATA ?= ../shared/realdata
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lab lint real bench lock clean
+.PHONY: demo test lab lint real bench bench-label lock clean
 
 demo: $(STAMP)
 	$(BIN)/gmadet-nb demo
@@ -28,6 +28,10 @@ real: $(STAMP)
 # Beside the tools of the field where they are installed; SECTION picks one table.
 bench: $(STAMP)
 	REALDATA=$(REALDATA) $(BIN)/python -m benchmarks.physics $(SECTION)
+
+# The labelling grid in JupyterLab, in a browser; needs Debian's chromium.
+bench-label: $(STAMP)
+	$(BIN)/python -m benchmarks.label
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

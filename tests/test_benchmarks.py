@@ -1,6 +1,7 @@
 """The benchmarks call the package as it is; no number of theirs is a test here."""
 
 import importlib
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +10,13 @@ from star_fields import true_psf
 from benchmarks import bench_chain
 from benchmarks.field import make_pair, turn
 from benchmarks.judge import Made, judge_rows
+from benchmarks.made_up import make_run
 from benchmarks.physics import SECTIONS
+from benchmarks.watch import LineWatch
+from gmadet_nb.campaign.steps.products import read_planes
+from gmadet_nb.learning import labeling
+from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.label_context import Context
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +63,42 @@ def test_noise_alone_is_judged_to_be_noise(pair, rng):
     assert values["a: transients found"] == 0
     # Of 400,000 pixels 0.1 are above 5 sigma by chance.
     assert values["a: false detections, no cosmic ray"] <= 2
+
+
+def test_made_up_run_is_what_06_label_reads(tmp_path):
+    run = make_run(tmp_path, n_candidates=60, n_exposures=3, size=16)
+    session, captions = labeling.open_session(
+        run, labeler="anna", order="unlabeled", page_size=12, seed=1
+    )
+    exposures = run.read_table("exposures")
+    planes = read_planes("night_02", run, exposures, "train")
+    around = Context(
+        run.read_table("candidates"), exposures, lambda name: planes, size=16
+    )
+    with CutoutStore(run.cutouts_path) as store:
+        first = store.read(["night_00_c00004"])[0]
+
+    assert len(session) == len(captions) == 60
+    # Every tenth is injected, and has a label.
+    assert session.counts()["real"] == 6
+    # The frames are those that the cutouts are from.
+    wider = around.pixels("night_02_c00004")
+    assert wider[24:40, 24:40] == pytest.approx(first)
+    fluxes = [one["flux"] for one in around.describe("night_02_c00004")["history"]]
+    assert np.array(fluxes[1:]) / fluxes[0] == pytest.approx([1.1, 1.2])
+
+
+def test_lines_are_seen_when_they_come(tmp_path):
+    path = tmp_path / "log"
+    path.write_text("old\n")
+    watch = LineWatch(path)
+    watch.start()
+    for text in ("a\n", "b\nc\n"):
+        with open(path, "a") as file:
+            file.write(text)
+        # Far longer than it sleeps between two looks.
+        time.sleep(0.3)
+    times = watch.stop()
+
+    assert len(times) == 3
+    assert times[0] < times[1] == times[2]

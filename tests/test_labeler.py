@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.lab import CHROMIUM, open_browser
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
 from gmadet_nb.learning.labels import LabelLog
@@ -19,16 +20,6 @@ from gmadet_nb.views.widgets.labeler import (
     picture_bytes,
 )
 
-CHROMIUM = Path("/usr/bin/chromium")
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 IDS = [f"e1_c{i:05d}" for i in range(10)]
 
 
@@ -318,15 +309,11 @@ MOCK = """async ([source, css, state, png]) => {
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    pytest.importorskip("playwright.sync_api", reason="no playwright")
     if not CHROMIUM.exists():
         pytest.skip(f"no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(CHROMIUM), headless=True, args=CHROMIUM_FLAGS
-        )
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
