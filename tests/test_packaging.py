@@ -126,7 +126,11 @@ RUN_NOT_IMPORTED = {
 
 
 def test_every_dependency_is_imported_or_run(wanted):
-    modules = {"pillow": "PIL", "ruamel-yaml": r"ruamel\.yaml"}
+    modules = {
+        "pillow": "PIL",
+        "ruamel-yaml": r"ruamel\.yaml",
+        "scikit-learn": "sklearn",
+    }
     folders = ("gmadet_nb", "notebooks", "tests", "benchmarks")
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*.*")]
     kinds = (".py", ".ipynb")

@@ -43,34 +43,7 @@ class Scorer:
     @classmethod
     def from_file(cls, path, *, size, card=None):
         """Load an ONNX file."""
-        try:
-            import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as state
-        except ImportError as error:
-            raise BadInputError(
-                "Scoring needs onnxruntime: python -m pip install onnxruntime."
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = N_THREADS
-        options.log_severity_level = 3
-        # Its errors have no base of their own.
-        errors = (
-            state.Fail,
-            state.InvalidArgument,
-            state.InvalidGraph,
-            state.InvalidProtobuf,
-            state.NoSuchFile,
-            state.NotImplemented,
-            state.RuntimeException,
-        )
-        try:
-            session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except errors as error:
-            raise BadInputError(
-                f"'{path}' cannot be loaded: {error}. Run 08_train again."
-            ) from error
+        session = open_session(path)
         name = session.get_inputs()[0].name
 
         def predict(pixels):
@@ -110,6 +83,44 @@ class Scorer:
         scores = np.array(self.predict(pixels), np.float32)
         scores[~np.isfinite(pixels[..., -1]).any(axis=(1, 2))] = np.nan
         return scores
+
+
+def open_session(path):
+    """Open an ONNX file in ONNX Runtime, on the CPU.
+
+    Raises
+    ------
+    BadInputError
+        If it cannot be read.
+    """
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+    except ImportError as error:
+        raise BadInputError(
+            "Scoring needs onnxruntime: python -m pip install onnxruntime."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = N_THREADS
+    options.log_severity_level = 3
+    # Its errors have no base of their own.
+    errors = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NoSuchFile,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"]
+        )
+    except errors as error:
+        raise BadInputError(
+            f"'{path}' cannot be loaded: {error}. Run 08_train again."
+        ) from error
 
 
 def check_size(scorer, shape):
