@@ -38,8 +38,6 @@ _SETTINGS = {
         "checkForUpdates": False,
     },
     "@jupyterlab/notebook-extension/tracker": {"autoStartDefaultKernel": True},
-    # Widgets are saved into the notebook, as those who share it would have it.
-    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
 }
 _FOLDERS = {
     "JUPYTER_CONFIG_DIR": "config",
@@ -87,10 +85,14 @@ def cell_with(text):
 
 
 @contextmanager
-def serve_lab(folder):
-    """Start JupyterLab on a folder; give what makes an address of a notebook's name."""
+def serve_lab(folder, *, save_widgets=False):
+    """Start JupyterLab on a folder; give what makes an address of a notebook's name.
+
+    ``save_widgets`` saves the state of widgets into notebooks, which is off elsewhere.
+    """
     config = folder / "config"
-    for name, content in _SETTINGS.items():
+    manager = {"@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True}}
+    for name, content in (_SETTINGS | (manager if save_widgets else {})).items():
         path = config / "settings" / f"{name}.jupyterlab-settings"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))

@@ -206,7 +206,7 @@ def main():
     """Measure all and print it."""
     with tempfile.TemporaryDirectory() as folder, lab.open_browser() as browser:
         folder = Path(folder)
-        with lab.serve_lab(folder) as address:
+        with lab.serve_lab(folder, save_widgets=True) as address:
 
             def go(n, order, acts=False):
                 return measure(browser, address, folder, n=n, order=order, acts=acts)

@@ -1,5 +1,6 @@
 import base64
 import io
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -13,12 +14,8 @@ from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
 from gmadet_nb.learning.labels import LabelLog
 from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
-from gmadet_nb.views.widgets.labeler import (
-    LOOKS,
-    CutoutLabeler,
-    draw_atlas,
-    picture_bytes,
-)
+from gmadet_nb.views.widgets.atlas import draw_atlas, picture_bytes
+from gmadet_nb.views.widgets.labeler import LOOKS, CutoutLabeler
 
 IDS = [f"e1_c{i:05d}" for i in range(10)]
 
@@ -49,6 +46,7 @@ def make_labeler(tmp_path):
         )
         labeler.answers = []
         labeler.pictures = []
+        labeler.numbers = itertools.count(1)
 
         def send(message, buffers=()):
             labeler.answers.append(message)
@@ -67,11 +65,17 @@ class Around:
         if candidate_id == IDS[2]:
             raise OSError("no such frame")
         history = [
-            {"mjd": 60000.0 + i, "flux": 10.0 * i, "flux_err": 1.0, "exposure_id": "e"}
+            {
+                "mjd": 60000.0 + i,
+                "flux": 10.0 * i,
+                "flux_err": 1.0,
+                "exposure_id": f"e{i}",
+            }
             for i in range(3)
         ]
         return {
             "id": candidate_id,
+            "exposure_id": "e1",
             "lines": [f"about {candidate_id}"],
             "link": "https://example.org/sky",
             "history": history,
@@ -82,9 +86,9 @@ class Around:
         return np.random.default_rng(0).normal(0, 5, (32, 32, 3))
 
 
-def say(labeler, *acts):
-    numbered = [{"seq": i, **act} for i, act in enumerate(acts, 1)]
-    labeler._handle_custom_msg({"view": "v", "acts": numbered}, [])
+def say(labeler, *acts, view="v"):
+    numbered = [{"seq": next(labeler.numbers), **act} for act in acts]
+    labeler._handle_custom_msg({"view": view, "acts": numbered}, [])
 
 
 def lines_of(tmp_path):
@@ -136,7 +140,7 @@ def test_undo_goes_back_to_the_page_of_the_label(make_labeler):
     assert labeler.page_state["page"] == 0
     assert labeler.page_state["tiles"][2]["label"] is None
     say(labeler, {"do": "undo"})
-    assert labeler.answers[-1]["results"][0] == {"seq": 1, "id": None, "error": ""}
+    assert labeler.answers[-1]["results"][0] == {"seq": 4, "id": None, "error": ""}
 
 
 def test_a_page_turn_changes_picture_and_tiles_together(make_labeler):
@@ -177,7 +181,10 @@ def test_automatic_labels_show_as_such_and_a_flip_overrules_them(make_labeler):
 def test_labels_from_several_threads_are_all_recorded(make_labeler, tmp_path):
     labeler = make_labeler()
     threads = [
-        threading.Thread(target=say, args=(labeler, label(key, "bogus"))) for key in IDS
+        threading.Thread(
+            target=say, args=(labeler, label(key, "bogus")), kwargs={"view": key}
+        )
+        for key in IDS
     ]
     for thread in threads:
         thread.start()
@@ -211,6 +218,35 @@ def test_blind_labelling_hides_the_automatic_labels(make_labeler):
     assert all(tile["label"] is None for tile in labeler.page_state["tiles"])
 
 
+def test_blind_labelling_hides_the_numbers_of_the_surroundings(make_labeler):
+    labeler = make_labeler(context=Around())
+    labeler._handle_custom_msg({"view": "v", "ask": IDS[0]}, [])
+    labeler._blind = True
+    labeler._handle_custom_msg({"view": "v", "ask": IDS[0]}, [])
+
+    seen, blind = (answer["about"]["lines"] for answer in labeler.answers)
+    assert (seen, blind) == ([f"about {IDS[0]}"], [])
+
+
+def test_acts_that_come_twice_are_done_once_and_answered_twice(make_labeler, tmp_path):
+    labeler = make_labeler()
+    first = [{"seq": 1, **label(IDS[0], "real")}, {"seq": 2, **label(IDS[1], "bogus")}]
+    for acts in (first, first, [{"seq": 3, "do": "undo"}], [{"seq": 3, "do": "undo"}]):
+        labeler._handle_custom_msg({"view": "v", "acts": acts}, [])
+
+    assert [line["label"] for line in lines_of(tmp_path)] == ["real", "bogus", None]
+    once, twice, undo, undo_again = (answer["results"] for answer in labeler.answers)
+    assert once == twice
+    assert [result["seq"] for result in once] == [1, 2]
+    assert undo == undo_again == [{"seq": 3, "id": IDS[1], "error": ""}]
+    # One that was on its way for long is not done after later ones either.
+    labeler._handle_custom_msg({"view": "v", "acts": first}, [])
+    assert len(lines_of(tmp_path)) == 3
+    # Another page counts from 1 as well.
+    say(labeler, label(IDS[3], "real"), view="w")
+    assert len(lines_of(tmp_path)) == 4
+
+
 def test_second_showing_looks_like_any_other(tmp_path):
     session = LabelSession(
         IDS,
@@ -220,7 +256,7 @@ def test_second_showing_looks_like_any_other(tmp_path):
         repeat_fraction=0.5,
     )
     labeler = CutoutLabeler(session, Store(), n_columns=2)
-    labeler.send = [].append
+    labeler.send, labeler.numbers = [].append, itertools.count(1)
     again = next(tile for tile in session.ids if "#" in tile)
     say(labeler, label(session.candidate_of(again), "real"))
     labeler.turn_to(session.page_of(again))
@@ -239,9 +275,11 @@ def test_atlas_holds_each_plane_at_its_place_with_y_upwards():
     atlas = draw_atlas(pixels, n_columns=2)
 
     assert atlas.shape == (2 * 6, 2 * 18)
-    assert atlas[6 + 3, 2 * 6 + 1] == WHITE
-    assert atlas[0, 18 + 3] == NO_MEASUREMENT
-    assert (atlas[:, 4:6] == GAP).all()
+    # One pixel of gap around each plane.
+    assert atlas[6 + 1 + 3, 2 * 6 + 1 + 1] == WHITE
+    assert atlas[1, 18 + 1 + 3] == NO_MEASUREMENT
+    assert (atlas[:, 5:7] == GAP).all()
+    assert (atlas[:, [0, -1]] == GAP).all()
     assert (atlas[6:, 18:] == GAP).all()
 
 
@@ -379,6 +417,23 @@ def test_clicks_faster_than_the_kernel_arrive_in_order(page, tmp_path):
     assert page.locator(".gnl-saved").inner_text() == "all saved"
 
 
+def test_acts_that_got_lost_are_sent_again(page, tmp_path):
+    tiles = page.locator(".gnl-tile")
+    tiles.nth(0).click()
+    tiles.nth(1).click()
+    # Nobody answers for five seconds: the connection lost the message, or the answer.
+    page.wait_for_function(
+        "() => window.sent.filter((message) => message.acts).length === 2"
+    )
+    assert "no answer from the kernel" in page.locator(".gnl-saved").inner_text()
+    answer(page)
+    answer(page)
+
+    # Both came in the end: once each, in order, and the answers settle their own acts.
+    assert [line["candidate_id"] for line in lines_of(tmp_path)] == IDS[1:3]
+    assert page.locator(".gnl-saved").inner_text() == "all saved"
+
+
 def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):
     page.locator(".gnl").focus()
     page.evaluate("() => { window.escaped = []; }")
@@ -460,19 +515,24 @@ def answer_question(page):
 def test_surroundings_of_the_candidate_under_the_cursor_are_shown(page):
     page.locator(".gnl").focus()
     answer_question(page)
-    text = page.locator(".gnl-around-text")
+    text = page.locator(".gnl-around")
     assert f"about {IDS[1]}" in text.inner_text()
     # What comes from a file is text, never markup.
-    assert "<b>other</b>: 3.5 pixels away" in text.inner_text()
+    assert "<b>other</b>, 3.5 pixels away" in text.inner_text()
     link = text.locator("a")
     assert link.get_attribute("href") == "https://example.org/sky"
     assert link.get_attribute("rel") == "noopener noreferrer"
     page.wait_for_function("document.querySelector('.gnl-wider').naturalWidth > 90")
-    assert page.locator(".gnl-light circle").count() == 3
+    places = page.locator(".gnl-light circle")
+    names = [places.nth(i).get_attribute("class") for i in range(places.count())]
+    assert names == ["gnl-then", "gnl-here", "gnl-then"]
 
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
+    # Until the answer is there, what is shown is that of another candidate.
+    assert page.locator(".gnl-below").get_attribute("data-around") == "old"
     answer_question(page)
+    assert page.locator(".gnl-below").get_attribute("data-around") == "new"
     assert f"about {IDS[3]}" in text.inner_text()
     page.keyboard.press("ArrowLeft")
     answer_question(page)

@@ -53,15 +53,17 @@ class Context:
         Returns
         -------
         dict
-            ``lines``, text about it; ``link``, a page of the sky there, "" where its
-            place is not known; ``history``, one dict a detection at the same place of
-            the sky, in order of time: ``mjd`` [d], ``flux``, ``flux_err`` [adu],
-            ``exposure_id``; ``neighbours``, the nearest other candidates of the
-            exposure: ``candidate_id``, ``distance`` [pixel].
+            ``id`` and ``exposure_id`` of the candidate; ``lines``, text about it;
+            ``link``, a page of the sky there, "" where its place is not known;
+            ``history``, one dict a detection at the same place of the sky, in order of
+            time: ``mjd`` [d], ``flux``, ``flux_err`` [adu], ``exposure_id``;
+            ``neighbours``, the nearest other candidates of the exposure:
+            ``candidate_id``, ``distance`` [pixel].
         """
         row = self._table[self._row[candidate_id]]
         return {
             "id": candidate_id,
+            "exposure_id": str(row["exposure_id"]),
             "lines": _lines(row),
             "link": _link(row),
             "history": self._history(candidate_id),

@@ -5,7 +5,7 @@ const KEYS = { r: "real", b: "bogus", u: "unsure", x: null };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
 const REST = 250; // ms that the cursor rests before its surroundings are asked for
 const SVG = "http://www.w3.org/2000/svg";
-const PATIENCE = 5000; // ms without an answer after which the page says so
+const PATIENCE = 5000; // ms without an answer after which the page says so, and sends again
 
 function make(tag, name, parent, text) {
   const element = document.createElement(tag);
@@ -22,6 +22,7 @@ function render({ model, el }) {
   let queue = []; // acts not yet sent
   let sent = []; // acts sent and not yet answered
   let sentAt = 0;
+  let triedAt = 0; // when they were sent the last time
   let failed = new Map(); // candidate -> why its label was not saved
   let note = "";
   let url = null;
@@ -40,19 +41,22 @@ function render({ model, el }) {
   saved.setAttribute("role", "status");
   const grid = make("div", "gnl-grid", root);
   grid.setAttribute("role", "listbox");
-  const foot = make("div", "gnl-foot", root);
-  const large = make("div", "gnl-large", foot);
+  const below = make("div", "gnl-below", root);
+  const views = make("div", "gnl-views", below);
+  const large = make("div", "gnl-large", views);
   const largePicture = make("div", "gnl-picture", large);
-  const largeText = make("div", "gnl-large-text", foot);
-  const around = make("div", "gnl-around", root);
-  const field = make("div", "gnl-field", around);
-  field.style.display = "none";
+  const field = make("div", "gnl-field", views);
+  field.style.visibility = "hidden";
   const wider = make("img", "gnl-wider", field);
   wider.alt = "science, reference and difference, four times as wide";
   // Where the candidate is, in each of the planes.
   for (const share of [1, 3, 5]) make("div", "gnl-mark", field).style.left = `${(100 * share) / 6}%`;
+  const words = make("div", "gnl-words", below);
+  const largeText = make("div", "gnl-large-text", words);
+  const around = make("div", "gnl-around", words);
   const aroundText = make("div", "gnl-around-text", around);
   const light = make("div", "gnl-light", around);
+  const elsewhere = make("div", "gnl-elsewhere", around);
   let asked = null; // the candidate whose surroundings are shown or on their way
   let resting = 0;
   let widerUrl = null;
@@ -114,7 +118,7 @@ function render({ model, el }) {
       const box = make("div", "gnl-tile", grid);
       box.dataset.index = index;
       box.dataset.id = tile.id;
-      box.title = tile.name;
+      box.title = `${tile.name}\n${tile.caption}`;
       box.setAttribute("role", "option");
       place(make("div", "gnl-picture", box), index);
       make("span", "gnl-badge", box);
@@ -173,8 +177,10 @@ function render({ model, el }) {
   // Only when the cursor rests: the frames are read from disk.
   function askAround(tile) {
     around.style.display = state().context && tile ? "" : "none";
+    field.style.display = around.style.display;
     if (!state().context || !tile || tile.id === asked) return;
     asked = tile.id;
+    below.dataset.around = "old"; // those on the page are another candidate's
     clearTimeout(resting);
     resting = setTimeout(() => model.send({ view, ask: tile.id }), REST);
   }
@@ -186,51 +192,60 @@ function render({ model, el }) {
     widerUrl = buffers && buffers.length
       ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }))
       : null;
-    field.style.display = widerUrl ? "" : "none";
+    field.style.visibility = widerUrl ? "" : "hidden";
     if (widerUrl) wider.src = widerUrl;
+    below.dataset.around = "new";
     aroundText.replaceChildren();
     for (const line of about.lines) make("div", "", aroundText, line);
+    drawLight(about.history, about.exposure_id);
+    elsewhere.replaceChildren();
+    if (about.neighbours.length) make("div", "gnl-planes", elsewhere, "nearest to it:");
     for (const other of about.neighbours) {
-      make("div", "", aroundText, `${other.candidate_id}: ${other.distance} pixels away`);
+      make("div", "", elsewhere, `${other.candidate_id}, ${other.distance} pixels away`);
     }
     if (about.link) {
-      const link = make("a", "", aroundText, "the sky there");
+      const link = make("a", "", elsewhere, "the sky there");
       link.href = about.link;
       link.target = "_blank";
       link.rel = "noopener noreferrer";
     }
-    drawLight(about.history);
   }
 
   // Fluxes at the same place of the sky in order of time, with their errors.
-  function drawLight(history) {
+  function drawLight(history, exposure) {
     light.replaceChildren();
     if (history.length < 2) return;
     const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", "0 0 200 90");
+    svg.setAttribute("viewBox", "0 0 300 90");
     svg.setAttribute("role", "img");
     const low = Math.min(0, ...history.map((one) => one.flux - one.flux_err));
-    const high = Math.max(...history.map((one) => one.flux + one.flux_err));
-    const y = (flux) => 80 - (70 * (flux - low)) / (high - low || 1);
-    const x = (i) => 12 + (176 * i) / (history.length - 1);
-    const draw = (name, attributes) => {
+    const high = Math.max(0, ...history.map((one) => one.flux + one.flux_err));
+    const y = (flux) => 82 - (74 * (flux - low)) / (high - low || 1);
+    const x = (i) => 60 + (230 * i) / (history.length - 1);
+    const draw = (name, attributes, text = "") => {
       const part = document.createElementNS(SVG, name);
       for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
+      part.textContent = text;
       svg.append(part);
       return part;
     };
-    draw("line", { x1: 0, x2: 200, y1: y(0), y2: y(0), stroke: "currentColor",
-      "stroke-dasharray": "3 3", opacity: 0.5 });
+    draw("line", { x1: 50, x2: 300, y1: y(0), y2: y(0), class: "gnl-zero" });
+    for (const flux of [0, high]) {
+      draw("text", { x: 46, y: y(flux) + 4 }, flux ? flux.toPrecision(2) * 1 : "0");
+    }
     history.forEach((one, i) => {
       draw("line", { x1: x(i), x2: x(i), y1: y(one.flux - one.flux_err),
-        y2: y(one.flux + one.flux_err), stroke: "currentColor" });
+        y2: y(one.flux + one.flux_err), class: "gnl-error" });
       const title = document.createElementNS(SVG, "title");
       title.textContent = `${one.exposure_id}: ${one.flux.toPrecision(4)} ± ` +
         `${one.flux_err.toPrecision(2)} adu`;
-      draw("circle", { cx: x(i), cy: y(one.flux), r: 3, fill: "currentColor" }).append(title);
+      const here = one.exposure_id === exposure;
+      draw("circle", { cx: x(i), cy: y(one.flux), r: here ? 5 : 3,
+        class: here ? "gnl-here" : "gnl-then" }).append(title);
     });
     light.append(svg);
-    make("div", "", light, `flux in ${history.length} detections here, by time`);
+    make("div", "", light,
+      `flux [adu] here in ${history.length} exposures; ring: this one`);
   }
 
   function paintLarge() {
@@ -273,8 +288,19 @@ function render({ model, el }) {
   function pump() {
     if (sent.length || !queue.length) return;
     sent = queue.splice(0, 200);
-    sentAt = Date.now();
+    sentAt = triedAt = Date.now();
     model.send({ view, acts: sent });
+  }
+
+  // What was under way when a connection broke is lost; Python does no act twice.
+  function sendAgain() {
+    if (!sent.length) return;
+    if (Date.now() - triedAt > PATIENCE) {
+      triedAt = Date.now();
+      asked = null;
+      model.send({ view, acts: sent });
+    }
+    paintHead();
   }
 
   function label(index, value) {
@@ -349,7 +375,8 @@ function render({ model, el }) {
       return;
     }
     if (!message || !message.results) return;
-    if (message.view === view) {
+    // An answer that comes a second time is to acts that wait no more.
+    if (message.view === view && message.results[0]?.seq === sent[0]?.seq) {
       const undone = sent.some((act) => act.do === "undo");
       const labels = new Map(sent.map((act) => [act.seq, act]));
       sent.forEach(settle);
@@ -417,7 +444,7 @@ function render({ model, el }) {
   model.on("change:page_state", onState);
   model.on("change:atlas", rebuild);
   model.on("msg:custom", onAnswer);
-  const clock = setInterval(() => { if (sent.length) paintHead(); }, 1000);
+  const clock = setInterval(sendAgain, 1000);
   onState();
   return () => {
     clearInterval(clock);

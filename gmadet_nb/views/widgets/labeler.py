@@ -1,7 +1,6 @@
 """A grid of cutouts to label by click and by key, on top of a `LabelSession`."""
 
 import base64
-import io
 import logging
 import threading
 from pathlib import Path
@@ -9,17 +8,17 @@ from pathlib import Path
 import anywidget
 import numpy as np
 import traitlets as t
-from matplotlib import colormaps
-from PIL import Image, ImageDraw
 
-from gmadet_nb.views.stretch import GAP, STRETCHES, WHITE, stretch_triplets
+from gmadet_nb.views.stretch import STRETCHES
+from gmadet_nb.views.widgets.atlas import (
+    COLOR_MAPS,
+    draw_atlas,
+    draw_still,
+    picture_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
-_GAP_WIDTH = 2  # [pixel] between planes, and right of and below each triplet
-_NO_MEASUREMENT_RGB = (77, 66, 117)
-# Grey levels to colours, each from dark to bright; safe for the colour-blind.
-COLOR_MAPS = ("gray", "gray_r", "cividis")
 _PLANES = {"all": (0, 1, 2), "science": (0,), "reference": (1,), "difference": (2,)}
 # What each part of the look can be, in the order in which a key goes through it.
 LOOKS = {
@@ -27,7 +26,6 @@ LOOKS = {
     "colors": COLOR_MAPS,
     "planes": tuple(_PLANES),
 }
-_LETTERS = {"real": "R", "bogus": "B", "unsure": "?"}
 
 
 class CutoutLabeler(anywidget.AnyWidget):
@@ -36,7 +34,9 @@ class CutoutLabeler(anywidget.AnyWidget):
     The front end sends acts (not traits, which are throttled: of 48 fast clicks
     two would arrive) and sends the next ones only after an answer, so that they
     are recorded in the order in which they were made. A tile shows its label at
-    once, but as "not saved" until the answer says that it is on disk.
+    once, but as "not saved" until the answer says that it is on disk. Without an
+    answer the front end sends the same acts again; those that were done are not done
+    a second time.
 
     Messages to Python: ``{"view": str, "acts": [act, ...]}`` with an act
     ``{"seq": int, "do": "label", "id": str, "label": str or None}``,
@@ -58,7 +58,7 @@ class CutoutLabeler(anywidget.AnyWidget):
         candidate_id -> one short line below its picture; it is also recorded
         with the label as what the labeler saw.
     blind : bool
-        Hide automatic labels.
+        Hide automatic labels and the numbers of what surrounds a candidate.
     context : gmadet_nb.learning.label_context.Context, optional
         Knows what surrounds a candidate.
     """
@@ -84,6 +84,7 @@ class CutoutLabeler(anywidget.AnyWidget):
         self._store, self._captions = store, captions or {}
         self._page, self._blind, self._context = 0, blind, context
         self._look = {part: choices[0] for part, choices in LOOKS.items()}
+        self._answered = {}  # view -> results of its last acts, by their number
         # Messages may come in another thread than the one that runs the cells.
         self._lock = threading.RLock()
         self.on_msg(lambda _, content, buffers: self._receive(content))
@@ -141,6 +142,8 @@ class CutoutLabeler(anywidget.AnyWidget):
         candidate_id = self.session.candidate_of(content["ask"])
         try:
             about = self._context.describe(candidate_id)
+            if self._blind:
+                about["lines"] = []
             pixels = self._context.pixels(candidate_id)[None]
             with self._lock:
                 atlas = draw_atlas(pixels, n_columns=1, stretch=self._look["stretch"])
@@ -158,19 +161,31 @@ class CutoutLabeler(anywidget.AnyWidget):
             if self._context is not None:
                 self._tell(content)
             return
-        results = []
+        view, acts = content.get("view"), content.get("acts", [])
         with self._lock:
-            for act in content.get("acts", []):
-                result = {"seq": act.get("seq"), "id": None, "error": ""}
-                try:
-                    result["id"] = self.act(act)
-                # Nobody sees the traceback of a callback: the page shows the error.
-                except Exception as error:
-                    logger.exception("A label was not saved.")
-                    result["error"] = f"{type(error).__name__}: {error}"
-                results.append(result)
+            done = self._answered.get(view, {})
+            again = bool(acts) and acts[0]["seq"] <= max(done, default=0)
+            if not again:
+                done = self._answered[view] = {
+                    act["seq"]: self._do(act) for act in acts
+                }
             self.page_state = self._describe(self.session.page_ids(self._page))
-            self.send({"view": content.get("view"), "results": results})
+            if again:
+                # The front end may have lost what went before the answer, too.
+                self.send_state(["atlas", "page_state"])
+            results = [done[act["seq"]] for act in acts if act["seq"] in done]
+            self.send({"view": view, "results": results})
+
+    def _do(self, act):
+        """Return the result of an act, an error as text."""
+        result = {"seq": act["seq"], "id": None, "error": ""}
+        try:
+            result["id"] = self.act(act)
+        # Nobody sees the traceback of a callback: the page shows the error.
+        except Exception as error:
+            logger.exception("A label was not saved.")
+            result["error"] = f"{type(error).__name__}: {error}"
+        return result
 
     def _describe(self, ids):
         label_of = self.session.human_label_of if self._blind else self.session.label_of
@@ -204,23 +219,9 @@ class CutoutLabeler(anywidget.AnyWidget):
         # anywidget gives (data, metadata), ipywidgets the data alone.
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         with self._lock:
-            still = base64.b64encode(self._draw_still()).decode()
+            still = draw_still(self.atlas, self.page_state["tiles"], self.n_columns)
+            still = base64.b64encode(still).decode()
         return {**data, "image/png": still}, metadata
-
-    def _draw_still(self):
-        picture = Image.open(io.BytesIO(self.atlas)).convert("RGBA")
-        picture = picture.resize((2 * picture.width, 2 * picture.height), Image.NEAREST)
-        ground = Image.new("RGBA", picture.size, "white")
-        ground.alpha_composite(picture)
-        pen, tiles = ImageDraw.Draw(ground), self.page_state["tiles"]
-        n_rows = max(1, -(-len(tiles) // self.n_columns))
-        width, height = ground.width / self.n_columns, ground.height / n_rows
-        for index, tile in enumerate(tiles):
-            row, column = divmod(index, self.n_columns)
-            place = (column * width + 4, row * height + 2)
-            letter = _LETTERS.get(tile["label"], "")
-            pen.text(place, letter, fill="white", stroke_width=2, stroke_fill="black")
-        return _png(ground.convert("RGB"))
 
 
 def show_labeler(
@@ -237,57 +238,3 @@ def show_labeler(
         blind=blind,
         context=context,
     )
-
-
-def draw_atlas(pixels, *, n_columns, stretch="middle", planes=(0, 1, 2)):
-    """Lay cutouts out as one picture, each as science, reference, difference.
-
-    Parameters
-    ----------
-    pixels : (n, size, size, 3) array
-        Cutouts [adu], NaN where not measured.
-    n_columns : int
-        Candidates in a row.
-    stretch : str
-        See `gmadet_nb.views.stretch.stretch_triplets`.
-    planes : tuple of int
-        Which of science, reference and difference are drawn.
-
-    Returns
-    -------
-    (n_rows * (size + 2), n_columns * len(planes) * (size + 2)) uint8 array
-        Grey levels, `GAP` and `NO_MEASUREMENT`; row 0 is the top of the picture
-        and y of the sky grows upwards.
-    """
-    n, size = len(pixels), np.shape(pixels)[1]
-    n_rows = max(1, -(-n // n_columns))
-    height, step = size + _GAP_WIDTH, size + _GAP_WIDTH
-    width = n_columns * len(planes) * step
-    atlas = np.full((n_rows * height, width), GAP, dtype=np.uint8)
-    grey = stretch_triplets(pixels, stretch)[:, ::-1]
-    for index in range(n):
-        row, column = divmod(index, n_columns)
-        for k, plane in enumerate(planes):
-            left = (len(planes) * column + k) * step
-            top = row * height
-            atlas[top : top + size, left : left + size] = grey[index, ..., plane]
-    return atlas
-
-
-def picture_bytes(atlas, colors="gray"):
-    """Return an atlas as a PNG: gaps transparent, no measurement in violet.
-
-    ``colors`` is one of `COLOR_MAPS`.
-    """
-    picture = Image.frombytes("P", atlas.shape[::-1], atlas.tobytes())
-    levels = colormaps[colors](np.linspace(0, 1, WHITE + 1))[:, :3]
-    palette = np.rint(255 * levels).astype(int).tolist()
-    palette += [(255, 255, 255), _NO_MEASUREMENT_RGB]
-    picture.putpalette([channel for color in palette for channel in color])
-    return _png(picture, transparency=GAP)
-
-
-def _png(picture, **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, "png", compress_level=1, **options)
-    return buffer.getvalue()
