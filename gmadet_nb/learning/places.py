@@ -1,6 +1,7 @@
 """Places of candidates, on the sky and on the detector, and which are the same."""
 
 import numpy as np
+from astropy.table import join
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
@@ -16,6 +17,52 @@ def detector_places(table):
     if not np.isfinite(places).all():
         raise BadInputError("Every candidate must have a finite x and y.")
     return places
+
+
+def with_places(labels, candidates):
+    """Return the rows of labels, in their order, with the candidates' places.
+
+    Parameters
+    ----------
+    labels, candidates : astropy.table.Table
+        Both with ``candidate_id``.
+
+    Returns
+    -------
+    astropy.table.Table
+        The labels' columns and ``x``, ``y``, ``psf_fwhm`` [pixel], ``ra``, ``dec``
+        [deg].
+
+    Raises
+    ------
+    BadInputError
+        If a labelled candidate is not among the candidates.
+    """
+    columns = ["candidate_id", "x", "y", "ra", "dec", "psf_fwhm"]
+    table = labels.copy()
+    table["order"] = np.arange(len(table))
+    known = set(candidates["candidate_id"])
+    missing = [key for key in labels["candidate_id"] if key not in known]
+    if missing:
+        raise BadInputError(
+            f"{len(missing)} labelled candidates must be in the candidates table and "
+            f"are not, the first is {missing[0]!r}. Run 03_detect and 04_cutouts again."
+        )
+    table = join(
+        table, candidates[columns], keys="candidate_id", metadata_conflicts="silent"
+    )
+    table.sort("order")
+    table.remove_column("order")
+    return table
+
+
+def psf_widths(table):
+    """Return each candidate's PSF width [pixel], the median where there is none."""
+    fwhm = np.ma.filled(np.ma.asarray(table["psf_fwhm"], float), np.nan)
+    good = np.isfinite(fwhm)
+    if not good.any():
+        raise BadInputError("psf_fwhm must be finite for some candidates; none is.")
+    return np.where(good, fwhm, np.median(fwhm[good]))
 
 
 def known_on_sky(table):

@@ -3,7 +3,6 @@
 import logging
 
 import numpy as np
-from astropy.table import join
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
@@ -11,8 +10,10 @@ from gmadet_nb.learning.places import (
     detector_places,
     known_on_sky,
     linked_groups,
+    psf_widths,
     seen_places,
     sky_places,
+    with_places,
 )
 
 logger = logging.getLogger(__name__)
@@ -88,8 +89,8 @@ def split_by_exposure(
             "02_simulate, label candidates in 06_label, or set "
             "label_unmatched_as_bogus in 04_cutouts."
         )
-    table = _with_places(labels, candidates)
-    fwhm = _fwhm(table)
+    table = with_places(labels, candidates)
+    fwhm = psf_widths(table)
     is_real = np.asarray(table["label"] == "real")
     sky = sky_places(table, pixel_scale=pixel_scale)
     exposures, exposure = np.unique(table["exposure_id"], return_inverse=True)
@@ -175,7 +176,7 @@ def check_leaks(split, candidates=None, *, margin=0.0):
         n_exposures = 0
         if candidates is None:
             raise BadInputError("A split by cell needs the candidates to be checked.")
-        table = _with_places(rows, candidates)
+        table = with_places(rows, candidates)
         for exposure_id in np.unique(table["exposure_id"]):
             here = np.asarray(table["exposure_id"] == exposure_id)
             xy = detector_places(table[here])
@@ -212,35 +213,6 @@ def _check_fractions(**fractions):
     for name, value in fractions.items():
         if not 0 <= value < 1:
             raise BadParameterError(f"{name} must be in [0, 1), got {value}.")
-
-
-def _with_places(labels, candidates):
-    """Return the labels, in their order, with the candidates' places."""
-    columns = ["candidate_id", "x", "y", "ra", "dec", "psf_fwhm"]
-    table = labels.copy()
-    table["order"] = np.arange(len(table))
-    known = set(candidates["candidate_id"])
-    missing = [key for key in labels["candidate_id"] if key not in known]
-    if missing:
-        raise BadInputError(
-            f"{len(missing)} labelled candidates must be in the candidates table and "
-            f"are not, the first is {missing[0]!r}. Run 03_detect and 04_cutouts again."
-        )
-    table = join(
-        table, candidates[columns], keys="candidate_id", metadata_conflicts="silent"
-    )
-    table.sort("order")
-    table.remove_column("order")
-    return table
-
-
-def _fwhm(table):
-    """Return each candidate's PSF width [pixel], the median where there is none."""
-    fwhm = np.ma.filled(np.ma.asarray(table["psf_fwhm"], float), np.nan)
-    good = np.isfinite(fwhm)
-    if not good.any():
-        raise BadInputError("psf_fwhm must be finite for some candidates; none is.")
-    return np.where(good, fwhm, np.median(fwhm[good]))
 
 
 def _cells(places, side):
