@@ -1,0 +1,42 @@
+"""The candidates to compare classifiers on: a long demo night and real frames."""
+
+from pathlib import Path
+
+from benchmarks.bench_real_frames import find_frames
+from gmadet_nb.campaign.demo.nights import make_demo
+from gmadet_nb.campaign.plan import open_campaign
+from gmadet_nb.campaign.runner import run_campaign
+
+FOLDER = Path("runs/bench_classifier")
+# Exposures of the demo's first night: about 8,000 labelled candidates.
+N_EXPOSURES = 20
+SETS = ("demo", "tres1", "saao_kb13475")
+# On saao there are too few bogus for 1%.
+TARGET_FPR = {"demo": 0.01, "tres1": 0.01, "saao_kb13475": 0.05}
+
+
+def open_set(name):
+    """Open the campaign of one set; None where its frames are not at hand."""
+    folder = FOLDER / name
+    assignments = [f"run_dir={folder}"]
+    if name == "demo":
+        nights = FOLDER / "nights"
+        make_demo(nights, n_exposures=(N_EXPOSURES, 3))
+        assignments += [
+            f"images_dir={nights / 'night1' / 'images'}",
+            f"reference={nights / 'reference' / 'reference.fits'}",
+        ]
+    elif find_frames() is None:
+        return None
+    else:
+        assignments.append(f"images_dir={find_frames() / name}")
+    return open_campaign(f"params/{name}.yaml", assignments=assignments)
+
+
+def make_set(name):
+    """Run a set as far as 04_cutouts and return its run folder, or None."""
+    campaign = open_set(name)
+    if campaign is None:
+        return None
+    run_campaign(campaign, last="04_cutouts")
+    return campaign.run
