@@ -7,7 +7,8 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import dataset, splitting
 from gmadet_nb.learning.cube import write_cube
 from gmadet_nb.learning.cutouts import CutoutStore
-from gmadet_nb.learning.labels import LabelLog, read_labels
+from gmadet_nb.learning.label_log import LabelLog
+from gmadet_nb.learning.labels import read_labels
 from gmadet_nb.learning.places import typical_pixel_scale
 from gmadet_nb.learning.stamps import read_stamps
 

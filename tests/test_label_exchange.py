@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -13,9 +15,12 @@ from gmadet_nb.learning.label_exchange import (
     write_csv,
     write_folders,
 )
-from gmadet_nb.learning.labels import LabelLog, read_labels
+from gmadet_nb.learning.label_log import LabelLog
+from gmadet_nb.learning.labeling import label_table
+from gmadet_nb.learning.labels import read_labels
 
 IDS = [f"night_00_c{i:05d}" for i in range(4)]
+MORE = "night_00_c00004"
 WORDS = dict(zip(IDS, ("real", "bogus", "real", "unsure"), strict=True))
 
 
@@ -29,12 +34,28 @@ def run(tmp_path):
     return run
 
 
-def test_folders_hold_each_candidate_with_all_three_planes(run, tmp_path):
-    store, candidates = CutoutStore(run.cutouts_path), run.read_table("candidates")
-    labels = read_labels(run.labels_dir)
-    n = write_folders(tmp_path / "out", labels, candidates, store)
+@pytest.fixture
+def write(run):
+    """Return a function that writes the run's labels as folders."""
 
-    assert n == {"real": 2, "bogus": 1}
+    def write(folder):
+        human = read_labels(run.labels_dir)
+        return write_folders(
+            folder,
+            label_table(run.read_table("crossmatch"), human),
+            run.read_table("candidates"),
+            CutoutStore(run.cutouts_path),
+            human,
+        )
+
+    return write
+
+
+def test_folders_hold_each_candidate_with_all_three_planes(run, write, tmp_path):
+    store, candidates = CutoutStore(run.cutouts_path), run.read_table("candidates")
+
+    # Injected ones are real by themselves, 12 of them.
+    assert write(tmp_path / "out") == {"real": 10, "bogus": 1, "unsure": 1}
     path = tmp_path / "out" / "false" / f"candidate_{IDS[1]}.fits"
     [pixels] = store.read([IDS[1]])
     with fits.open(path) as hdus:
@@ -47,22 +68,72 @@ def test_folders_hold_each_candidate_with_all_three_planes(run, tmp_path):
     # gmadet's pixels count from 1.
     assert header["XPOS"] == pytest.approx(row["x"] + 1)
     assert header["EDGE"] == "False"
-
-
-def test_round_trip_by_folders_loses_nothing(run, tmp_path):
-    store, candidates = CutoutStore(run.cutouts_path), run.read_table("candidates")
-    labels = read_labels(run.labels_dir)
-    write_folders(tmp_path / "out", labels, candidates, store)
-
-    back = read_folders(tmp_path / "out")
-    assert back == {key: word for key, word in WORDS.items() if word != "unsure"}
     with pytest.raises(BadInputError, match="must not hold the candidate already"):
-        write_folders(tmp_path / "out", labels, candidates, store)
+        write(tmp_path / "out")
+
+
+def in_force(folder):
+    """Return who said what of which candidate, and when."""
+    columns = "candidate_id", "label", "labeler", "time"
+    return [tuple(map(str, row)) for row in read_labels(folder)[columns].iterrows()]
+
+
+def test_round_trip_by_folders_loses_nothing_and_adds_nothing(run, write, tmp_path):
+    LabelLog(run.label_path("bert")).record(MORE, "real")
+    write(tmp_path / "out")
+    back = read_folders(tmp_path / "out")
+
+    # Automatic labels are in the folders and do not become a person's.
+    assert {said["candidate_id"] for said in back} == {*IDS, MORE}
+    taken = take_labels(
+        tmp_path / "labels", back, [*IDS, MORE], labeler="x", origin="the folder"
+    )
+    assert taken == (5, 0)
+    assert in_force(tmp_path / "labels") == in_force(run.labels_dir)
 
 
 def test_round_trip_by_csv_loses_nothing(run, tmp_path):
-    assert write_csv(tmp_path / "a.csv", run.labels_dir) == 4
-    assert read_csv(tmp_path / "a.csv") == WORDS
+    LabelLog(run.label_path("bert")).record(MORE, "real")
+    assert write_csv(tmp_path / "a.csv", run.labels_dir) == 5
+    take_labels(
+        tmp_path / "labels",
+        read_csv(tmp_path / "a.csv"),
+        [*IDS, MORE],
+        labeler="x",
+        origin="a.csv",
+    )
+
+    assert in_force(tmp_path / "labels") == in_force(run.labels_dir)
+
+
+def test_csv_of_a_spreadsheet_is_read(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfcandidate_id,label\r\nx,real\r\n")
+    assert read_csv(tmp_path / "a.csv") == [said_of("x", "real")]
+
+
+def said_of(candidate_id, label, *, labeler="", time=None):
+    return dict(candidate_id=candidate_id, label=label, labeler=labeler, time=time)
+
+
+@pytest.mark.parametrize("name", ["../../evil", "s\u00f8k", "a b", ".x"])
+def test_name_that_is_no_part_of_a_file_name_is_refused_before_anything_is_written(
+    run, write, tmp_path, name
+):
+    for table in ("candidates", "crossmatch"):
+        rows = run.read_table(table)
+        ids = rows["candidate_id"].astype("U30")
+        ids[ids == IDS[3]] = name
+        rows["candidate_id"] = ids
+        run.write_table(table, rows)
+    with pytest.raises(BadInputError, match="candidate_id must be letters"):
+        write(tmp_path / "deep" / "out")
+
+    assert not (tmp_path / "deep").exists()
+
+
+def test_run_without_labels_writes_no_folder(run, write, tmp_path):
+    run.write_table("crossmatch", run.read_table("crossmatch")[:0])
+    assert write(tmp_path / "out") == {"real": 0, "bogus": 0, "unsure": 0}
 
 
 def test_cutouts_of_gmadet_itself_are_read(tmp_path):
@@ -72,16 +143,40 @@ def test_cutouts_of_gmadet_itself_are_read(tmp_path):
         (tmp_path / folder).mkdir()
         hdu.writeto(tmp_path / folder / f"candidate_{number}.fits")
 
-    assert read_folders(tmp_path) == {"3": "real", "4": "bogus"}
+    assert read_folders(tmp_path) == [said_of("3", "real"), said_of("4", "bogus")]
 
 
-def test_labels_that_come_twice_are_taken_once(run):
-    log = LabelLog(run.label_path("bert"))
-    came = {IDS[0]: "bogus", IDS[1]: "bogus", "other": "real"}
+def test_labels_that_come_twice_are_taken_once(tmp_path):
+    came = [said_of(IDS[0], "bogus"), said_of(IDS[1], "bogus"), said_of("o", "real")]
+    for n_taken in (2, 0):
+        taken = take_labels(tmp_path, came, IDS, labeler="bert", origin="a.csv")
+        assert taken == (n_taken, 1)
 
-    assert take_labels(log, came, IDS, origin="a.csv") == (2, 1)
-    assert take_labels(log, came, IDS, origin="a.csv") == (0, 1)
-    assert log.labels() == {IDS[0]: "bogus", IDS[1]: "bogus"}
+    assert LabelLog(tmp_path / "bert.jsonl").labels() == {
+        IDS[0]: "bogus",
+        IDS[1]: "bogus",
+    }
+
+
+def test_what_was_said_later_stays(tmp_path):
+    log = LabelLog(tmp_path / "ann.jsonl")
+    log.record(IDS[0], "real")
+    old = datetime(2020, 1, 1, tzinfo=UTC)
+    came = [said_of(IDS[0], "bogus", labeler="ann", time=old)]
+
+    assert take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv") == (0, 0)
+    # Another's old label does not overrule it either.
+    came[0]["labeler"] = "bert"
+    assert take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv") == (1, 0)
+    assert list(read_labels(tmp_path)["label"]) == ["real"]
+
+
+def test_labeler_that_is_no_file_name_is_refused_before_anything_is_written(tmp_path):
+    came = [said_of(IDS[0], "real"), said_of(IDS[1], "real", labeler="../x")]
+    with pytest.raises(BadInputError, match="A labeler's name must be"):
+        take_labels(tmp_path / "l", came, IDS, labeler="ann", origin="a.csv")
+
+    assert not (tmp_path / "l").exists()
 
 
 def test_what_is_no_set_of_labels_is_refused(tmp_path):
@@ -93,6 +188,11 @@ def test_what_is_no_set_of_labels_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("candidate_id,label\nx,true\n")
     with pytest.raises(BadInputError, match=r"line 2: label must be one of .*'true'"):
         read_csv(tmp_path / "a.csv")
+    (tmp_path / "a.csv").write_text("candidate_id,label,time\nx,real,noon\n")
+    with pytest.raises(BadInputError, match="line 2: time must be ISO 8601"):
+        read_csv(tmp_path / "a.csv")
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_csv(tmp_path / "missing.csv")
     for folder in ("true", "false"):
         hdu = fits.PrimaryHDU(np.zeros((8, 8)))
         hdu.header["CANDID"] = 1
@@ -113,8 +213,7 @@ def test_command_carries_labels_from_run_to_run(run, tmp_path, capsys):
     assert main(["labels", "import", target, source, "--labeler", "bert"]) == 0
 
     assert "4 labels taken" in capsys.readouterr().out
-    assert LabelLog(other.label_path("bert")).labels() == WORDS
-    # Injected ones are real by themselves: 12, one of which anna calls bogus and
-    # another unsure.
-    assert len(list((tmp_path / "folder" / "true").glob("*.fits"))) == 10
+    # They are anna's, as the file says.
+    assert LabelLog(other.label_path("anna")).labels() == WORDS
     assert main(["labels", "import", target, str(tmp_path / "folder")]) == 0
+    assert "0 labels taken" in capsys.readouterr().out

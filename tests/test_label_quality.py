@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_quality import (
     cohen_kappa,
     compare_labelers,
@@ -10,7 +11,6 @@ from gmadet_nb.learning.label_quality import (
     find_disagreements,
     labels_by_labeler,
 )
-from gmadet_nb.learning.labels import LabelLog
 
 
 @pytest.fixture
@@ -67,8 +67,8 @@ def test_who_disagrees_with_whom_is_a_table(label, tmp_path):
     assert row["kappa"] == pytest.approx(0)  # ann has only ever said one word
     table = find_disagreements(tmp_path)
     assert table["candidate_id"].tolist() == ["c8", "c9"]
-    assert table["bob"].tolist() == ["bogus", "bogus"]
-    assert table["eve"].tolist() == ["", ""]
+    assert table["by bob"].tolist() == ["bogus", "bogus"]
+    assert table["by eve"].tolist() == ["", ""]
 
 
 def test_no_labels_are_empty_tables(tmp_path):
@@ -107,4 +107,5 @@ def test_pace_leaves_pauses_out(tmp_path):
     (tmp_path / "ann.jsonl").write_text(text)
     [row] = describe_labelers(tmp_path, {})
 
-    assert row["pace"] == 2.0
+    # Three steps of 2 s, one of 2 s and one of 4 s.
+    assert row["pace"] == pytest.approx((3 * 2 + 2 + 4) / 5)

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.lab import CHROMIUM, open_browser
+from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
-from gmadet_nb.learning.labels import LabelLog
 from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
 from gmadet_nb.views.widgets.atlas import draw_atlas, picture_bytes
 from gmadet_nb.views.widgets.labeler import LOOKS, CutoutLabeler

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
-from gmadet_nb.learning.labels import LabelLog, read_labels, read_lines
+from gmadet_nb.learning.labels import read_labels, read_lines
 
 IDS = [f"e_c{i:05d}" for i in range(10)]
 
@@ -130,7 +131,9 @@ def test_orders(log):
     assert order("unlabeled") == [*IDS[2:], IDS[1], IDS[0]]
     scores = {IDS[4]: 0.2, IDS[7]: 0.9, IDS[5]: np.nan}
     assert order("score", scores=scores)[:2] == [IDS[7], IDS[4]]
-    assert order("suspects", suspects=[IDS[9], IDS[0]])[:3] == [IDS[9], IDS[0], IDS[2]]
+    # What one has labelled oneself is no suspect any more.
+    assert order("suspects", suspects=[IDS[9], IDS[0]])[:2] == [IDS[9], IDS[2]]
+    assert order("unlabeled", others={IDS[2]})[-2:] == [IDS[2], IDS[0]]
     first, again = (order("random", rng=np.random.default_rng(5)) for _ in range(2))
     assert first == again != IDS
     assert sorted(first) == IDS

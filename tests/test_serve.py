@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from fake_run import make_run
-from test_lab import CHROMIUM, CHROMIUM_FLAGS
 
+from benchmarks.lab import CHROMIUM, CHROMIUM_FLAGS
 from gmadet_nb.campaign.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -28,25 +27,31 @@ def run(tmp_path):
 
 @pytest.fixture
 def address(run, tmp_path):
-    """Serve the run and return the address that the command prints."""
+    """Serve the run and return the address that the command opens in the browser."""
     pytest.importorskip("voila", reason="no voila")
     code = "import sys; from gmadet_nb.campaign.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "label", str(run.root)]
-    command += ["--no-browser", "--labeler", "anna", "--port", "18866"]
+    command += ["--labeler", "anna", "--port", "18866"]
+    opened, browser = tmp_path / "opened", tmp_path / "browser"
+    browser.write_text(f"#!/bin/sh\necho $1 > {opened}\n")
+    browser.chmod(0o755)
     log = tmp_path / "served.log"
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     env = os.environ | {name: str(tmp_path / name) for name in names}
     # The kernels start elsewhere, and shall import this very package.
+    env["BROWSER"] = str(browser)
     env["PYTHONPATH"] = str(Path(__file__).parents[1])
     with open(log, "wb") as file:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=env)
     try:
         end = time.monotonic() + 120
-        while not (found := re.search(r"http://\S+", log.read_text())):
+        while not opened.exists() or "http" not in opened.read_text():
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < end, "the page was not served"
             time.sleep(0.3)
-        yield found[0]
+        address = opened.read_text().strip()
+        assert address in log.read_text()
+        yield address
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
@@ -152,3 +157,8 @@ def test_run_without_cutouts_is_no_run_to_label(tmp_path, capsys):
     (tmp_path / "params.yaml").write_text("seed: 1\n")
     assert main(["label", str(tmp_path), "--no-browser"]) == 1
     assert "Run 04_cutouts" in capsys.readouterr().err
+
+
+def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):
+    assert main(["label", str(run.root), "--no-browser", "--labeler", "../x"]) == 1
+    assert "A labeler must be letters" in capsys.readouterr().err

@@ -9,7 +9,8 @@ from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import labeling
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.label_exchange import write_folders
-from gmadet_nb.learning.labels import LabelLog, read_labels
+from gmadet_nb.learning.label_log import LabelLog
+from gmadet_nb.learning.labels import read_labels
 from gmadet_nb.learning.stamp_run import make_stamp_run
 from gmadet_nb.learning.stamps import read_stamps
 
@@ -97,7 +98,8 @@ def test_folders_that_went_out_come_back_whole(tmp_path):
     for key, word in words.items():
         log.record(key, word)
     candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
-    write_folders(tmp_path / "out", read_labels(run.labels_dir), candidates, store)
+    labels = read_labels(run.labels_dir)
+    write_folders(tmp_path / "out", labels, candidates, store, labels)
 
     back = read_stamps(tmp_path / "out")
     assert dict(back.table["candidate_id", "label"].iterrows()) == words
@@ -118,6 +120,7 @@ def test_folders_that_went_out_come_back_whole(tmp_path):
         ({"candid": np.array([1, 1, 2, 3, 4])}, "4 names for 5 stamps"),
         ({"magpsf": np.zeros(4)}, "one row a stamp"),
         ({"labels": np.array([0, 1, 2, 0, 1])}, "0 or 1, got"),
+        ({"candid": np.array(["../../x", "b", "c", "d", "e"])}, "must be letters"),
         ({"candid": None}, "must hold candids or candid"),
         ({"candid": np.array([1, 2, None, 3, 4], object)}, "cannot be read"),
     ],

@@ -173,24 +173,29 @@ def _labels(arguments):
     from gmadet_nb.learning import label_exchange as exchange
     from gmadet_nb.learning.cutouts import CutoutStore
     from gmadet_nb.learning.labeling import label_table, labeler_name
-    from gmadet_nb.learning.labels import LabelLog, read_labels
+    from gmadet_nb.learning.labels import read_labels
 
     run, path = RunDir(arguments.run_dir), Path(arguments.path)
     is_csv = path.suffix.lower() == ".csv"
     if arguments.way == "import":
-        labels = exchange.read_csv(path) if is_csv else exchange.read_folders(path)
-        log = LabelLog(run.label_path(labeler_name(arguments.labeler)))
-        known = run.read_table("candidates")["candidate_id"]
-        taken, unknown = exchange.take_labels(log, labels, known, origin=str(path))
-        _say(f"{taken} labels taken into {log.path}, {unknown} of other candidates.")
+        said = exchange.read_csv(path) if is_csv else exchange.read_folders(path)
+        n_taken, n_unknown = exchange.take_labels(
+            run.labels_dir,
+            said,
+            run.read_table("candidates")["candidate_id"],
+            labeler=labeler_name(arguments.labeler),
+            origin=f"imported from {path.name}",
+        )
+        _say(f"{n_taken} labels taken, {n_unknown} of other candidates.")
     elif is_csv:
         _say(f"{exchange.write_csv(path, run.labels_dir)} labels written to {path}.")
     else:
-        crossmatch = run.read_table("crossmatch")
-        labels = label_table(crossmatch, read_labels(run.labels_dir))
+        human = read_labels(run.labels_dir)
+        labels = label_table(run.read_table("crossmatch"), human)
         candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
-        n = exchange.write_folders(path, labels, candidates, store)
-        _say(f"{n['real']} in {path / 'true'}, {n['bogus']} in {path / 'false'}.")
+        n = exchange.write_folders(path, labels, candidates, store, human)
+        counts = (f"{n[word]} in {path / exchange.FOLDERS[word]}" for word in n)
+        _say(f"{', '.join(counts)}.")
 
 
 def _stamps(arguments):
@@ -272,7 +277,9 @@ def _parser():
         "path", help="a .csv file, or a folder with gmadet's true/ and false/"
     )
     labels.add_argument(
-        "--labeler", default="", help="whose labels come in; else the login name"
+        "--labeler",
+        default="",
+        help="whose labels come in where they do not say so; else the login name",
     )
     stamps = add("stamps", _stamps, "make a run folder out of cutouts from elsewhere")
     stamps.add_argument(

@@ -3,6 +3,8 @@
 import os
 import secrets
 import tempfile
+import threading
+import webbrowser
 from pathlib import Path
 
 import nbformat
@@ -12,9 +14,10 @@ from traitlets.config import Config
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import PROJECT_VARIABLE
+from gmadet_nb.learning.labeling import labeler_name
 
 _STAGE = "06_label"
-_CULL = 60  # [s]
+_CULL, _SOON = 60, 1.0  # [s]
 HOST = "127.0.0.1"
 
 
@@ -39,7 +42,7 @@ def serve_labels(campaign, *, labeler="", port=8866, browser=True):
     Raises
     ------
     BadInputError
-        If the run has no cutouts.
+        If the run has no cutouts, or the labeler's name cannot be a file's.
     """
     # Half a second to import: only who serves pays for it.
     from voila.app import Voila
@@ -49,19 +52,24 @@ def serve_labels(campaign, *, labeler="", port=8866, browser=True):
             f"There are no cutouts to label in {campaign.run.root}. Run 04_cutouts on "
             "this run folder first."
         )
+    chosen = labeler or campaign.parameters[_STAGE]["labeler"]
+    campaign.run.label_path(labeler_name(chosen))  # refuses what is no name
     token = secrets.token_urlsafe(24)
     with tempfile.TemporaryDirectory(prefix="gmadet_nb") as folder:
         # The kernels inherit it: relative paths of the run mean the same there.
         os.environ[PROJECT_VARIABLE] = str(Path.cwd())
-        page = _write_page(campaign, labeler, Path(folder))
-        app = Voila(config=_settings(token, port, browser))
+        page = _write_page(campaign, chosen, Path(folder))
+        app = Voila(config=_settings(token, port))
         app.initialize([str(page)])
+        address = f"http://{HOST}:{app.port}/?token={token}"
         print(
-            f"Labels of {campaign.run.root} at\n"
-            f"    http://{HOST}:{app.port}/?token={token}\n"
+            f"Labels of {campaign.run.root} at\n    {address}\n"
             "Ctrl-C ends it; every label is on disk as soon as it is shown.",
             flush=True,
         )
+        if browser:
+            # Voila would open it without the token; it serves from `start` on.
+            threading.Timer(_SOON, webbrowser.open, [address]).start()
         app.start()
 
 
@@ -69,8 +77,7 @@ def _write_page(campaign, labeler, folder):
     """Write the notebook with this run's parameters and return its path."""
     parameters = dict(campaign.parameters[_STAGE])
     parameters |= {"run_dir": str(campaign.run.root.resolve()), "interactive": True}
-    if labeler:
-        parameters["labeler"] = labeler
+    parameters["labeler"] = labeler
     notebook = load_notebook_node(str(campaign.notebook(_STAGE)))
     filled = parameterize_notebook(notebook, parameters, comment="Parameters")
     page = folder / f"{_STAGE}.ipynb"
@@ -78,13 +85,13 @@ def _write_page(campaign, labeler, folder):
     return page
 
 
-def _settings(token, port, browser):
+def _settings(token, port):
     """Return Voila's settings: this machine only, with a token, without code."""
     settings = Config()
     settings.Voila.ip = HOST
     settings.Voila.port = port
     settings.Voila.token = token
-    settings.Voila.open_browser = browser
+    settings.Voila.open_browser = False
     settings.Voila.log_level = "ERROR"
     # Sockets of this machine; a kernel whose page is gone ends by itself.
     settings.KernelManager.transport = "ipc"

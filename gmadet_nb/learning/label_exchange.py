@@ -1,52 +1,43 @@
-"""Labels in and out: gmadet's and O'TRAIN's folders of FITS cutouts, and CSV.
-
-Both systems keep a candidate as a FITS file of its difference in ``true/`` or in
-``false/``; the header says what it is. Here the science and the reference cutouts are
-extensions of the same file, which neither of the two reads, so that nothing is lost.
-"""
+"""Labels in and out: gmadet's and O'TRAIN's folders of FITS cutouts, and CSV."""
 
 import csv
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import join
 
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.learning.labels import LABELS, read_labels
+from gmadet_nb.files.rundir import atomic_path, check_name
+from gmadet_nb.learning.fits_cutouts import (
+    FOLDERS,
+    find_cutouts,
+    read_cutout,
+    write_cutout,
+)
+from gmadet_nb.learning.label_log import LabelLog
+from gmadet_nb.learning.labels import LABELS, last_lines, read_labels
 
-FOLDERS = {"real": "true", "bogus": "false"}
 CSV_COLUMNS = ("candidate_id", "label", "labeler", "time")
-_READ_ERRORS = (OSError, KeyError, IndexError, TypeError, ValueError)
-# gmadet's keyword: our column.
-_KEYWORDS = {
-    "MAG": "mag",
-    "MAGERR": "mag_err",
-    "FWHM": "fwhm",
-    "FWHMPSF": "psf_fwhm",
-    "FILTER": "filter",
-    "RA": "ra",
-    "Dec": "dec",
-    "Xpos": "x",
-    "Ypos": "y",
-}
+_AUTOMATIC = "automatic"  # as a labeler's name in a cutout: nobody has said so
 
 
-def write_folders(folder, labels, candidates, store):
-    """Write the candidates labelled real and bogus as ``true/`` and ``false/``.
+def write_folders(folder, labels, candidates, store, human_labels):
+    """Write labelled candidates as ``true/``, ``false/`` and ``unsure/``.
 
-    gmadet counts pixels from 1, and so do ``Xpos`` and ``Ypos`` in the headers.
+    Automatic labels go along, as gmadet's training wants them, and are marked: they do
+    not become a person's when the folders are read again.
 
     Parameters
     ----------
     folder : str or pathlib.Path
         ``candidates_training`` of gmadet; made where it is missing.
     labels : astropy.table.Table
-        ``candidate_id``, ``label``, from `gmadet_nb.learning.labels.read_labels` or
-        `gmadet_nb.learning.labeling.label_table`.
+        From `gmadet_nb.learning.labeling.label_table`.
     candidates : astropy.table.Table
     store : CutoutStore
+    human_labels : astropy.table.Table
+        From `gmadet_nb.learning.labels.read_labels`.
 
     Returns
     -------
@@ -56,54 +47,48 @@ def write_folders(folder, labels, candidates, store):
     Raises
     ------
     BadInputError
-        If a file is there already: nothing is overwritten.
+        If a file is there already (nothing is overwritten), or a candidate's name can
+        be no part of a file's name.
     """
-    folder = Path(folder)
-    rows = join(labels["candidate_id", "label"], candidates, keys="candidate_id")
-    n = dict.fromkeys(FOLDERS, 0)
-    for row in rows[np.isin(rows["label"], list(FOLDERS))]:
-        label, key = str(row["label"]), str(row["candidate_id"])
-        path = folder / FOLDERS[label] / f"candidate_{key}.fits"
-        if path.exists():
-            raise BadInputError(
-                "A folder to write to must not hold the candidate already, and "
-                f"'{path}' is there. Name an empty folder."
-            )
+    folder, n = Path(folder), dict.fromkeys(FOLDERS, 0)
+    labels = labels[np.isin(labels["label"], list(FOLDERS))]
+    if not len(labels):
+        return n
+    rows = join(
+        labels["candidate_id", "label"],
+        candidates,
+        keys="candidate_id",
+        metadata_conflicts="silent",
+    )
+    by_whom = {
+        str(key): {"labeler": str(who), "time": str(time)}
+        for key, who, time in human_labels["candidate_id", "labeler", "time"].iterrows()
+    }
+    paths = [_path_of(folder, row) for row in rows]
+    for row, path in zip(rows, paths, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path) as temporary:
-            _as_hdus(row, store.read([key])[0]).writeto(temporary)
-        n[label] += 1
+        key = str(row["candidate_id"])
+        known = {k: row[k] for k in row.colnames if not np.ma.is_masked(row[k])}
+        known |= by_whom.get(key, {"labeler": _AUTOMATIC})
+        write_cutout(path, known, store.read([key])[0])
+        n[str(row["label"])] += 1
     return n
 
 
-def _as_hdus(row, pixels):
-    """Return the FITS file of one candidate: its difference first, as gmadet has it."""
-    science, reference, difference = np.moveaxis(pixels, -1, 0)
-    primary = fits.PrimaryHDU(difference)
-    for keyword, name in _KEYWORDS.items():
-        if name not in row.colnames or np.ma.is_masked(row[name]):
-            continue
-        value = row[name]
-        value = str(value) if name == "filter" else float(value)
-        if name in ("x", "y"):
-            value += 1
-        # A FITS header has no NaN: what is not known is left out.
-        if isinstance(value, str) or np.isfinite(value):
-            primary.header[keyword] = value
-    primary.header["FILE"] = str(row["exposure_id"])
-    primary.header["CANDID"] = str(row["candidate_id"])
-    primary.header["edge"] = str(bool(np.isnan(difference).any()))
-    return fits.HDUList(
-        [
-            primary,
-            fits.ImageHDU(science, name="SCIENCE"),
-            fits.ImageHDU(reference, name="REFERENCE"),
-        ]
-    )
+def _path_of(folder, row):
+    """Return where a candidate goes."""
+    key = check_name(str(row["candidate_id"]), what="candidate_id")
+    path = folder / FOLDERS[str(row["label"])] / f"candidate_{key}.fits"
+    if path.exists():
+        raise BadInputError(
+            "A folder to write to must not hold the candidate already, and "
+            f"'{path}' is there. Name an empty folder."
+        )
+    return path
 
 
 def read_folders(folder):
-    """Read which candidates lie in ``true/`` and which in ``false/``.
+    """Read what people say of the candidates in ``true/``, ``false/``, ``unsure/``.
 
     Parameters
     ----------
@@ -112,42 +97,29 @@ def read_folders(folder):
 
     Returns
     -------
-    labels : dict
-        ``CANDID`` of the header -> "real" or "bogus".
+    labels : list of dict
+        ``candidate_id``, ``label``, ``labeler`` ("" where the file does not say), and
+        ``time``, a datetime or None. Automatic labels are left out.
 
     Raises
     ------
     BadInputError
-        If there is neither folder, a file says no CANDID, or one candidate lies in
-        both.
+        If there is no cutout, a file says no CANDID, or one candidate lies in two
+        folders.
     """
-    folder, labels = Path(folder), {}
-    found = {
-        label: sorted((folder / name).glob("*.fits")) for label, name in FOLDERS.items()
-    }
-    if not any(found.values()):
-        raise BadInputError(
-            f"'{folder}' must hold FITS cutouts in true/ and false/, and holds none."
-        )
-    for label, paths in found.items():
-        for path in paths:
-            key = _candidate_of(path)
-            if labels.setdefault(key, label) != label:
-                raise BadInputError(
-                    f"A candidate must be real or bogus, and {key!r} lies in true/ and "
-                    f"in false/ of '{folder}'."
-                )
-    return labels
-
-
-def _candidate_of(path):
-    try:
-        return str(fits.getheader(path)["CANDID"])
-    except _READ_ERRORS as error:
-        raise BadInputError(
-            f"'{path}' must be a FITS cutout with CANDID in its header, and reading it "
-            f"failed: {error!r}."
-        ) from error
+    found, where = [], {}
+    for label, path in find_cutouts(folder):
+        row, _ = read_cutout(path, with_pixels=False)
+        key = row["candidate_id"]
+        if where.setdefault(key, label) != label:
+            raise BadInputError(
+                f"A candidate must have one label, and {key!r} lies in "
+                f"{FOLDERS[where[key]]}/ and in {FOLDERS[label]}/ of '{folder}'."
+            )
+        if row["labeler"] != _AUTOMATIC:
+            said = {"labeler": row["labeler"] or "", "time": row["time"]}
+            found.append({"candidate_id": key, "label": label} | said)
+    return found
 
 
 def write_csv(path, folder):
@@ -170,49 +142,76 @@ def write_csv(path, folder):
 
 
 def read_csv(path):
-    """Read labels from CSV: ``candidate_id`` and ``label``, other columns ignored.
+    """Read labels from CSV: ``candidate_id`` and ``label``; ``labeler``, ``time``.
 
     Returns
     -------
-    labels : dict
-        candidate_id -> label.
+    labels : list of dict
+        As `read_folders` gives them.
 
     Raises
     ------
     BadInputError
-        If a column is missing, or a label is none of "real", "bogus", "unsure".
+        If the file cannot be read, a column is missing, a label is none of "real",
+        "bogus", "unsure", or a time is none.
     """
-    labels = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = {"candidate_id", "label"} - set(reader.fieldnames or ())
-        if missing:
-            raise BadInputError(
-                f"'{path}' must have the columns candidate_id and label, it lacks "
-                f"{', '.join(sorted(missing))}."
-            )
-        for row in reader:
-            if row["label"] not in LABELS:
+    labels = []
+    try:
+        # utf-8-sig: spreadsheets put a mark before the first name.
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = {"candidate_id", "label"} - set(reader.fieldnames or ())
+            if missing:
                 raise BadInputError(
-                    f"'{path}', line {reader.line_num}: label must be one of {LABELS}, "
-                    f"got {row['label']!r}."
+                    f"'{path}' must have the columns candidate_id and label, it lacks "
+                    f"{', '.join(sorted(missing))}."
                 )
-            labels[row["candidate_id"]] = row["label"]
+            labels = [
+                _parse(row, f"'{path}', line {reader.line_num}") for row in reader
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInputError(f"'{path}' cannot be read as CSV: {error}.") from error
     return labels
 
 
-def take_labels(log, labels, known, *, origin):
-    """Append labels that came from elsewhere to a labeler's log.
+def _parse(row, where):
+    """Return what one line of a CSV says."""
+    if row["label"] not in LABELS:
+        raise BadInputError(
+            f"{where}: label must be one of {LABELS}, got {row['label']!r}."
+        )
+    text = row.get("time") or ""
+    try:
+        time = datetime.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise BadInputError(
+            f"{where}: time must be ISO 8601, such as 2026-01-31T20:15:00+00:00, got "
+            f"{text!r}."
+        ) from error
+    return {
+        "candidate_id": row["candidate_id"],
+        "label": row["label"],
+        "labeler": row.get("labeler") or "",
+        "time": time,
+    }
 
-    What the log says already is not said again, so that the same file may come twice.
+
+def take_labels(folder, labels, known, *, labeler, origin):
+    """Append labels that came from elsewhere to the logs of those who gave them.
+
+    What a log says already is not said again, so that the same file may come twice, and
+    what its labeler has said later stays.
 
     Parameters
     ----------
-    log : LabelLog
-    labels : dict
-        candidate_id -> label.
+    folder : str or pathlib.Path
+        The run's ``labels/``.
+    labels : list of dict
+        From `read_csv` or `read_folders`.
     known : collection of str
         The run's candidates.
+    labeler : str
+        Whose they are where they do not say so themselves.
     origin : str
         Where they are from, for the log.
 
@@ -221,12 +220,24 @@ def take_labels(log, labels, known, *, origin):
     n_taken, n_unknown : int
         Labels appended, and labels of candidates that the run does not have.
     """
-    there, known = log.labels(), set(known)
-    taken = [
-        (key, label)
-        for key, label in labels.items()
-        if key in known and there.get(key) != label
-    ]
-    for key, label in taken:
-        log.record(key, label, origin=origin)
-    return len(taken), sum(key not in known for key in labels)
+    known, n_taken, logs = set(known), 0, {}
+    # All names are checked before anything is written.
+    for name in {said["labeler"] or labeler for said in labels}:
+        log = LabelLog(Path(folder) / f"{name}.jsonl", labeler=name)
+        logs[name] = log, last_lines(log.path)
+    for said in labels:
+        log, there = logs[said["labeler"] or labeler]
+        key, time = said["candidate_id"], said["time"]
+        last = there.get(key)
+        same = last is not None and last["label"] == said["label"]
+        if key in known and not same and not _is_older(time, last):
+            log.record(key, said["label"], origin=origin, time=time)
+            n_taken += 1
+    return n_taken, sum(said["candidate_id"] not in known for said in labels)
+
+
+def _is_older(time, line):
+    """Say whether a line was said later than something that came in."""
+    if time is None or line is None:
+        return False
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)) < line["time"]

@@ -7,6 +7,7 @@ import numpy as np
 from gmadet_nb.errors import BadParameterError
 
 LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "")
+ORIGINS = ("human", "injected", "unmatched", "recurrent", "imported", "")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class Filter:
     labels : list of str
         Words of `LABEL_WORDS` that are in force, "" for none.
     origins : list of str
-        Where labels are from: "human", "injected", "unmatched", "recurrent".
+        Where labels are from: words of `ORIGINS`.
     """
 
     exposures: list = field(default_factory=list)
@@ -45,17 +46,9 @@ class Filter:
         Raises
         ------
         BadParameterError
-            If the range is no two numbers, or a label no such word.
+            If the range is no two numbers, or a word is none of the known.
         """
-        if len(self.mag_range) not in (0, 2):
-            raise BadParameterError(
-                f"show_mag_range must be two numbers [mag], got {self.mag_range}."
-            )
-        unknown = sorted(set(self.labels) - set(LABEL_WORDS))
-        if unknown:
-            raise BadParameterError(
-                f"show_labels must be of {LABEL_WORDS}, got {unknown[0]!r}."
-            )
+        self._check()
         good = np.ones(len(candidates), dtype=bool)
         if self.exposures:
             good &= np.isin(candidates["exposure_id"], self.exposures)
@@ -72,3 +65,20 @@ class Filter:
             ]
             good &= np.isin(words, wanted)
         return candidates[good]
+
+    def _check(self):
+        """Refuse what no candidate can have."""
+        numbers = all(isinstance(mag, int | float) for mag in self.mag_range)
+        if len(self.mag_range) not in (0, 2) or not numbers:
+            raise BadParameterError(
+                f"show_mag_range must be two numbers [mag], got {self.mag_range}."
+            )
+        for name, words, known in (
+            ("show_labels", self.labels, LABEL_WORDS),
+            ("show_origins", self.origins, ORIGINS),
+        ):
+            unknown = sorted(set(words) - set(known))
+            if unknown:
+                raise BadParameterError(
+                    f"{name} must be of {known}, got {unknown[0]!r}."
+                )

@@ -27,6 +27,8 @@ class Known:
     ----------
     labels : dict
         candidate_id -> this labeler's label.
+    others : collection of str
+        Candidates that other people have labelled.
     auto_labels : dict
         candidate_id -> the automatic label.
     scores : dict
@@ -40,6 +42,7 @@ class Known:
     """
 
     labels: dict = field(default_factory=dict)
+    others: set = field(default_factory=set)
     auto_labels: dict = field(default_factory=dict)
     scores: dict = field(default_factory=dict)
     threshold: float = 0.5
@@ -47,8 +50,14 @@ class Known:
     features: dict = field(default_factory=dict)
 
     def done(self, candidate_id):
-        """Return 0 without a label, 1 with an automatic one, 2 with a person's."""
+        """Return how little is left to say.
+
+        0 without any label, 1 with an automatic one, 2 where somebody else has said
+        something, 3 with this labeler's own.
+        """
         if candidate_id in self.labels:
+            return 3
+        if candidate_id in self.others:
             return 2
         return 1 if self.auto_labels.get(candidate_id) in ("real", "bogus") else 0
 
@@ -66,11 +75,12 @@ def order_candidates(ids, order, known, *, page_size, rng=None):
         In the order of the run.
     order : str
         "unlabeled": those without any label first, then those with an automatic one
-        only, then those this labeler has labelled. "score": highest first.
-        "threshold": nearest to the threshold first. "disagreement": a high score with
-        the label bogus, or a low one with real, first. "suspects": those named, in
-        that order, then as "unlabeled". "query": near the threshold and unlike each
-        other, page by page, what is labelled last. "random": shuffled.
+        only, then those of other people, then those this labeler has labelled.
+        "score": highest first. "threshold": nearest to the threshold first.
+        "disagreement": a high score with the label bogus, or a low one with real,
+        first. "suspects": those named that this labeler has not labelled, in that
+        order, then as "unlabeled". "query": near the threshold and unlike each other,
+        page by page, what is labelled last. "random": shuffled.
     known : Known
     page_size : int
     rng : numpy.random.Generator, optional
@@ -99,6 +109,7 @@ def order_candidates(ids, order, known, *, page_size, rng=None):
         last = len(known.suspects)
         rank = {key: i for i, key in enumerate(known.suspects)}
         rank = rank if order == "suspects" else {}
+        rank = {key: i for key, i in rank.items() if key not in known.labels}
         return sorted(ids, key=lambda key: (rank.get(key, last), known.done(key)))
     score = known.score_of(ids)
     if order == "threshold":
@@ -125,7 +136,7 @@ def _query(ids, known, page_size):
     (k-center greedy; Sener & Savarese 2018, ICLR), in numbers brought to one scale.
     """
     score = known.score_of(ids)
-    finished = np.array([known.done(key) == 2 for key in ids], dtype=bool)
+    finished = np.array([known.done(key) == 3 for key in ids], dtype=bool)
     near = np.argsort(np.abs(score - known.threshold), kind="stable")
     left = [i for i in near if not finished[i]]
     place = _scaled(ids, known.features)

@@ -9,6 +9,7 @@ from astropy.table import Table
 from scipy.stats import norm
 
 from gmadet_nb.learning.completeness import binomial_interval
+from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labels import LABELS, read_lines
 
 # Between two acts that are farther apart than this there was a pause [s].
@@ -28,14 +29,10 @@ def labels_by_labeler(folder):
     dict
         labeler -> {candidate_id: label}.
     """
-    found = {}
-    for path in sorted(Path(folder).glob("*.jsonl")):
-        last = {}
-        for line in read_lines(path):
-            if not line["shown"].get("repeat"):
-                last[line["candidate_id"]] = line["label"]
-        found[path.stem] = {key: label for key, label in last.items() if label}
-    return found
+    return {
+        path.stem: LabelLog(path).labels()
+        for path in sorted(Path(folder).glob("*.jsonl"))
+    }
 
 
 def cohen_kappa(first, second):
@@ -102,8 +99,8 @@ def find_disagreements(folder):
     Returns
     -------
     astropy.table.Table
-        ``candidate_id``, and a column for each labeler with his word, "" where he has
-        said none.
+        ``candidate_id``, and a column ``by <labeler>`` for each of them with his word,
+        "" where he has said none.
     """
     by_labeler = labels_by_labeler(folder)
     ids = sorted({key for labels in by_labeler.values() for key in labels})
@@ -112,7 +109,8 @@ def find_disagreements(folder):
         words = [labels.get(key, "") for labels in by_labeler.values()]
         if len({word for word in words if word}) > 1:
             rows.append((key, *words))
-    names = ("candidate_id", *by_labeler)
+    # A person may bear the name of a column.
+    names = ["candidate_id", *(f"by {who}" for who in by_labeler)]
     return Table(rows=rows or None, names=names, dtype=[str] * len(names))
 
 
@@ -131,7 +129,7 @@ def describe_labelers(folder, auto_labels):
         ``labeler``, ``n_labels`` in force, ``n_changed`` of them against an automatic
         real or bogus, ``n_again`` candidates labelled a second time without being
         told, ``same`` (share of these with the same word), ``same_low``,
-        ``same_high`` (95 % interval), ``pace`` (median between two acts, pauses left
+        ``same_high`` (95 % interval), ``pace`` (mean time for a label, pauses left
         out) [s].
     """
     rows = []
@@ -167,8 +165,17 @@ def _share(k, n):
 
 
 def _pace(lines):
-    """Return the median time between two acts, pauses left out [s]."""
-    times = np.array([line["time"].timestamp() for line in lines])
-    steps = np.diff(np.sort(times))
+    """Return the time between the first and the last act over their number [s].
+
+    Of what a person said; pauses and what was taken back are left out.
+    """
+    times = np.sort(
+        [
+            line["time"].timestamp()
+            for line in lines
+            if line["origin"] == "human" and not line["shown"].get("undo")
+        ]
+    )
+    steps = np.diff(times)
     steps = steps[steps < _PAUSE]
-    return float(np.median(steps)) if len(steps) else np.nan
+    return float(np.mean(steps)) if len(steps) else np.nan

@@ -1,7 +1,9 @@
 """A labelling session: order, pages and labels, without any Jupyter in it."""
 
+import secrets
 import threading
 from collections import Counter
+from dataclasses import replace
 
 from astropy.table import Table
 
@@ -20,11 +22,13 @@ class LabelSession:
     order is fixed when the session is made, so that pages stay as they are
     while one labels. Labels that the log holds already are there from the
     start, and so is what can be undone; each change goes to the log before it
-    counts. Safe to call from several threads.
+    counts. Safe to call from several threads; where another kernel writes into
+    the same log, its acts are read before the next one here.
 
-    A share of the candidates is shown a second time, on a later page, without a
-    label and without saying so: what is said then changes no label and tells how
-    far a labeler agrees with himself.
+    A share of the candidates is shown a second time, on a later page, as if nobody
+    had labelled them and without saying so: what is said then changes no label and
+    tells how far a labeler agrees with himself. Where the first showing was left
+    open, the second counts as the first.
 
     Parameters
     ----------
@@ -62,45 +66,57 @@ class LabelSession:
             raise BadParameterError("repeat_fraction above 0 needs an rng.")
         self.log, self.order, self.page_size = log, order, int(page_size)
         self._lock = threading.RLock()
+        # Of the second showings: a later session shows others.
+        self._name = secrets.token_hex(4)
+        self._late = set()  # candidates whose second showing counts as the first
+        self._size = self.log.size
         self._labels, self._history = replay(read_lines(log.path))
         ids = _ids_of(candidates)
         if len(set(ids)) != len(ids):
             raise BadInputError("Candidates to label must not be named twice.")
         known = known or Known()
         self.auto_labels, self.scores = known.auto_labels, known.scores
-        mine = {key: label for (key, again), label in self._labels.items() if not again}
-        known = Known(**(vars(known) | {"labels": mine}))
+        known = replace(known, labels=self._mine())
         ordered = order_candidates(ids, order, known, page_size=page_size, rng=rng)
         #: One name a tile, in order; `candidate_of` tells whose it is.
         self.ids = self._with_repeats(ordered, repeat_fraction, rng)
         self._place = {key: i for i, key in enumerate(self.ids)}
         self._firsts = ids
-        self._n_human = sum(key in mine for key in ids)
-        self._counts = Counter(self.label_of(key) for key in ids)
+        self._count()
+
+    def _mine(self):
+        """Return candidate_id -> what this labeler said at the first showing."""
+        return {key: word for (key, again), word in self._labels.items() if not again}
+
+    def _count(self):
+        """Count the labels anew."""
+        mine = self._mine()
+        again = sum(name == self._name for _, name in self._labels)
+        self._n_human = sum(key in mine for key in self._firsts) + again
+        self._counts = Counter(self.label_of(key) for key in self._firsts)
 
     def _with_repeats(self, ordered, fraction, rng):
-        """Put candidates of earlier pages between those of later ones."""
-        n_again = round(fraction * self.page_size)
-        if not n_again:
-            return ordered
-        pages, at, repeated = [], 0, set()
+        """Put candidates of earlier pages between those of later ones.
+
+        None comes again on the page after its own, where one would know it.
+        """
+        pages, at, repeated, due = [], 0, set(), 0.0
         while at < len(ordered):
             eligible = [
                 key for page in pages[:-1] for key in page if key not in repeated
             ]
-            again = []
-            if len(eligible) >= n_again:
+            due += fraction * self.page_size if len(pages) > 1 else 0.0
+            n_again = min(int(due), len(eligible), self.page_size - 1)
+            due -= n_again
+            new = ordered[at : at + self.page_size - n_again]
+            at += len(new)
+            pages.append(new)
+            if n_again:
                 picked = rng.choice(len(eligible), n_again, replace=False)
                 again = [eligible[i] for i in sorted(picked)]
-            new = ordered[at : at + self.page_size - len(again)]
-            at += len(new)
-            repeated.update(again)
-            pages.append(new)
-            slots = new + [key + _AGAIN for key in again]
-            pages[-1] = (
-                [slots[i] for i in rng.permutation(len(slots))] if again else new
-            )
-            repeated.update(key for key in pages[-1] if key.endswith(_AGAIN))
+                slots = new + [key + _AGAIN for key in again]
+                pages[-1] = [slots[i] for i in rng.permutation(len(slots))]
+                repeated |= {*again, *(key + _AGAIN for key in again)}
         return [key for page in pages for key in page]
 
     def __len__(self):
@@ -120,6 +136,13 @@ class LabelSession:
             return []
         return self.ids[page * self.page_size : (page + 1) * self.page_size]
 
+    @property
+    def first_open_page(self):
+        """The first page with a tile that this labeler has not labelled; else 0."""
+        with self._lock:
+            is_open = (key for key in self.ids if self.human_label_of(key) is None)
+            return self.page_of(next(is_open, self.ids[0])) if self.ids else 0
+
     def page_of(self, tile):
         """Return the page that a tile is on, counted from 0."""
         self._check(tile)
@@ -138,23 +161,26 @@ class LabelSession:
     def label_of(self, tile):
         """Return the label in force: this labeler's, else the automatic one, else None.
 
-        Of the automatic ones only "real" and "bogus" are labels; a candidate that is
-        shown again has none.
+        Of the automatic ones only "real" and "bogus" are labels.
         """
         human = self.human_label_of(tile)
-        if human is not None or tile.endswith(_AGAIN):
+        if human is not None:
             return human
-        auto = self.auto_labels.get(tile)
+        auto = self.auto_labels.get(self.candidate_of(tile))
         return auto if auto in ("real", "bogus") else None
 
     def set_label(self, tile, label, shown=None):
         """Record a label (None takes it back) and return the label now in force."""
         self._check(tile)
-        with self._lock:
+        with self._lock, self.log.exclusive():
+            self._catch_up()
+            candidate_id = self.candidate_of(tile)
+            if tile.endswith(_AGAIN) and (candidate_id, False) not in self._labels:
+                self._late.add(candidate_id)
             slot = self._slot(tile)
             before = self._labels.get(slot)
-            self._write(slot, label, dict(shown or {}))
-            self._history.append((slot, before))
+            time = self._write(slot, label, dict(shown or {}))
+            self._history.append((slot, before, time))
             return self.label_of(tile)
 
     def flip(self, tile, shown=None):
@@ -172,13 +198,17 @@ class LabelSession:
             The tile whose label changed, which need not be in this session; None if
             there is nothing left.
         """
-        with self._lock:
+        if not self.log.size:
+            return None
+        with self._lock, self.log.exclusive():
+            self._catch_up()
             if not self._history:
                 return None
-            slot, before = self._history[-1]
-            self._write(slot, before, {"undo": True})
+            slot, before, time = self._history[-1]
+            self._write(slot, before, {"undo": time})
             self._history.pop()
-            return slot[0] + (_AGAIN if slot[1] else "")
+            again = slot[1] == self._name
+            return slot[0] + _AGAIN if again else slot[0]
 
     def counts(self):
         """Return how many of the session's candidates have which label in force.
@@ -187,7 +217,7 @@ class LabelSession:
         -------
         dict
             ``real``, ``bogus``, ``unsure``, ``unlabeled``; ``human``: how many
-            of them this labeler has labelled; ``total``.
+            tiles this labeler has labelled; ``total``.
         """
         with self._lock:
             return {label: self._counts[label] for label in LABELS} | {
@@ -196,26 +226,43 @@ class LabelSession:
                 "total": len(self._firsts),
             }
 
+    def _catch_up(self):
+        """Read what another kernel has written into the log since."""
+        if self.log.size != self._size:
+            self._labels, self._history = replay(read_lines(self.log.path))
+            self._count()
+
     def _write(self, slot, label, shown):
-        """Log a label, then hold it in memory: what is shown as saved is on disk."""
+        """Log a label, then hold it in memory: what is shown as saved is on disk.
+
+        Returns
+        -------
+        str
+            The time of the act.
+        """
         candidate_id, again = slot
         if again:
-            shown["repeat"] = True
-        self.log.record(candidate_id, label, shown)
-        counted = candidate_id in self._place and not again
+            shown["repeat"] = again
+        time = self.log.record(candidate_id, label, shown)["time"]
+        self._size = self.log.size
+        known = candidate_id in self._place
+        counted, before = known and not again, slot in self._labels
         if counted:
             self._counts[self.label_of(candidate_id)] -= 1
-            self._n_human -= slot in self._labels
         if label is None:
             self._labels.pop(slot, None)
         else:
             self._labels[slot] = label
         if counted:
             self._counts[self.label_of(candidate_id)] += 1
-            self._n_human += slot in self._labels
+        if known and again in (False, self._name):
+            self._n_human += (slot in self._labels) - before
+        return time
 
     def _slot(self, tile):
-        return self.candidate_of(tile), tile.endswith(_AGAIN)
+        candidate_id = self.candidate_of(tile)
+        again = tile.endswith(_AGAIN) and candidate_id not in self._late
+        return candidate_id, self._name if again else False
 
     def _check(self, tile):
         """Refuse a candidate that is not in the session."""

@@ -6,9 +6,11 @@ import re
 import numpy as np
 from astropy.table import Table
 
+from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
+from gmadet_nb.learning.label_quality import labels_by_labeler
 from gmadet_nb.learning.label_session import LabelSession
-from gmadet_nb.learning.labels import LabelLog, read_labels
+from gmadet_nb.learning.labels import read_labels
 
 
 def labeler_name(labeler):
@@ -63,7 +65,11 @@ def open_session(
     suspects = (
         run.read_table("suspects")["candidate_id"] if run.has_table("suspects") else ()
     )
+    name = labeler_name(labeler)
+    log = LabelLog(run.label_path(name))
+    by_labeler = labels_by_labeler(run.labels_dir)
     known = Known(
+        others={k for who, said in by_labeler.items() if who != name for k in said},
         auto_labels=automatic_labels(crossmatch),
         scores=scores,
         threshold=_read_threshold(run),
@@ -75,7 +81,7 @@ def open_session(
         candidates = shown.keep(candidates, labels)
     session = LabelSession(
         candidates,
-        LabelLog(run.label_path(labeler_name(labeler))),
+        log,
         order=order,
         page_size=page_size,
         rng=np.random.default_rng([seed, 3]),
@@ -100,25 +106,28 @@ def _read_threshold(run):
 
 def _features(candidates):
     """Return candidate_id -> the numbers by which candidates are unlike each other."""
-
-    def column(name):
-        known = name in candidates.colnames
-        return np.asarray(candidates[name], float) if known else np.full(n, np.nan)
-
-    n = len(candidates)
+    names = ("snr", "psf_chi2", "fwhm", "psf_fwhm", "elongation")
+    snr, chi2, fwhm, psf_fwhm, elongation = (_numbers(candidates, n) for n in names)
     with np.errstate(all="ignore"):
         columns = [
-            np.log(np.abs(column("snr"))),
-            np.log(column("psf_chi2")),
-            np.log(column("fwhm") / column("psf_fwhm")),
-            column("elongation"),
-            column("peak_to_flux"),
-            np.arcsinh(column("reference_snr")),
+            np.log(np.abs(snr)),
+            np.log(chi2),
+            np.log(fwhm / psf_fwhm),
+            elongation,
+            _numbers(candidates, "peak_to_flux"),
+            np.arcsinh(_numbers(candidates, "reference_snr")),
         ]
     rows = np.column_stack(columns)
     return {
         str(key): row for key, row in zip(candidates["candidate_id"], rows, strict=True)
     }
+
+
+def _numbers(candidates, name):
+    """Return a column as (n,) floats, NaN where it is masked or not there."""
+    if name not in candidates.colnames:
+        return np.full(len(candidates), np.nan)
+    return np.ma.filled(np.ma.asarray(candidates[name], float), np.nan)
 
 
 def automatic_labels(crossmatch):
@@ -133,18 +142,23 @@ def make_captions(candidates, scores):
     The width is the FWHM over that of the PSF.
     """
     captions = {}
-    ratios = np.full(len(candidates), np.nan)
-    if "fwhm" in candidates.colnames:
-        ratios = np.asarray(candidates["fwhm"]) / np.asarray(candidates["psf_fwhm"])
-    columns = candidates["candidate_id", "snr", "mag"].iterrows()
-    for (key, snr, mag), ratio in zip(columns, ratios, strict=True):
-        first = [f"S/N {snr:.1f}" if snr < 9.95 else f"S/N {snr:.0f}", f"{mag:.1f} mag"]
-        known = np.isfinite([snr, mag])
-        second = [f"width {ratio:.1f}"] if np.isfinite(ratio) else []
-        if np.isfinite(scores.get(str(key), np.nan)):
-            second.append(f"score {scores[str(key)]:.2f}")
-        lines = [np.array(first)[known], second]
-        captions[str(key)] = "\n".join(" · ".join(part) for part in lines if len(part))
+    snr, mag, fwhm, psf_fwhm = (
+        _numbers(candidates, name) for name in ("snr", "mag", "fwhm", "psf_fwhm")
+    )
+    ids = map(str, candidates["candidate_id"])
+    for key, s, m, ratio in zip(ids, snr, mag, fwhm / psf_fwhm, strict=True):
+        score = scores.get(key, np.nan)
+        said = (
+            (s, f"S/N {s:.1f}" if s < 9.95 else f"S/N {s:.0f}"),
+            (m, f"{m:.1f} mag"),
+            (ratio, f"width {ratio:.1f}"),
+            (score, f"score {score:.2f}"),
+        )
+        first, second = (
+            " · ".join(text for value, text in some if np.isfinite(value))
+            for some in (said[:2], said[2:])
+        )
+        captions[key] = "\n".join(filter(None, (first, second)))
     return captions
 
 

@@ -1,107 +1,15 @@
-"""The append-only log of what people say of candidates."""
+"""What the logs of labelers hold: their lines, the labels in force, what undo does."""
 
 import json
 import logging
-import os
-import re
-import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
 from astropy.table import Table
 
-from gmadet_nb.errors import BadInputError
-
 logger = logging.getLogger(__name__)
 
 LABELS = ("real", "bogus", "unsure")
-_LABELER = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
-
-
-class LabelLog:
-    """One labeler's file: every act of labelling is one line, added at its end.
-
-    A line is never changed or removed: to change one's mind is to add a line,
-    and a label of None takes the former one back. `record` returns after the
-    line is on disk. Several threads may record at once.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        ``labels/<labeler>.jsonl``; made at the first record.
-    labeler : str, optional
-        Who labels; by default the file's name without its ending.
-    """
-
-    def __init__(self, path, *, labeler=""):
-        self.path = Path(path)
-        self.labeler = labeler or self.path.stem
-        if not _LABELER.fullmatch(self.labeler):
-            raise BadInputError(
-                "A labeler's name must be letters, digits, '.', '_', '+' or '-', not "
-                f"beginning with '.'; got {self.labeler!r}. Choose another name."
-            )
-        self._lock = threading.Lock()
-
-    def record(self, candidate_id, label, shown=None, *, origin="human"):
-        """Append one label and wait until it is on disk.
-
-        Parameters
-        ----------
-        candidate_id : str
-            Which candidate.
-        label : {"real", "bogus", "unsure"} or None
-            What the labeler says; None takes back what was said before.
-        shown : dict, optional
-            What the labeler saw when deciding (score, page, ...).
-        origin : str
-            "human", except for labels that come in from elsewhere.
-
-        Returns
-        -------
-        dict
-            The line as it was written.
-
-        Raises
-        ------
-        BadInputError
-            If the label is none of those or the candidate has no name.
-        """
-        if label is not None and label not in LABELS:
-            raise BadInputError(
-                f"A label must be one of {LABELS} or None, got {label!r} for "
-                f"candidate {candidate_id!r}."
-            )
-        if not isinstance(candidate_id, str) or not candidate_id:
-            raise BadInputError(
-                f"A candidate_id must be a non-empty text, got {candidate_id!r}."
-            )
-        with self._lock:
-            line = {
-                "candidate_id": str(candidate_id),
-                "label": label,
-                "labeler": self.labeler,
-                "time": datetime.now(UTC).isoformat(timespec="microseconds"),
-                "shown": dict(shown or {}),
-                "origin": origin,
-            }
-            self._append(json.dumps(line) + "\n")
-        return line
-
-    def labels(self):
-        """Return this labeler's own labels in force: dict candidate_id -> label."""
-        return {key: line["label"] for key, line in _last_lines(self.path).items()}
-
-    def _append(self, text):
-        """Add a line in one write; a half-written last line is closed before it."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "ab+", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) > 0:
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":
-                    text = "\n" + text
-            file.write(text.encode())
-            os.fsync(file.fileno())
 
 
 def read_lines(path):
@@ -125,7 +33,7 @@ def read_lines(path):
     if not path.exists():
         return []
     lines, n_bad = [], 0
-    for text in path.read_bytes().decode(errors="replace").split("\n"):
+    for text in path.read_bytes().split(b"\n"):
         if not text.strip():
             continue
         line = _parse(text, labeler=path.stem)
@@ -159,7 +67,7 @@ def read_labels(folder):
     """
     by_candidate = {}
     for path in sorted(Path(folder).glob("*.jsonl")):
-        for key, line in _last_lines(path).items():
+        for key, line in last_lines(path).items():
             by_candidate.setdefault(key, []).append(line)
     rows = []
     for key in sorted(by_candidate):
@@ -183,14 +91,15 @@ def _parse(text, *, labeler):
             return None
         if not isinstance(line.get("shown", {}), dict):
             return None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    # ValueError: no JSON, no time, or broken bytes.
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
     return {"labeler": labeler, "shown": {}, "origin": "human"} | line | {"time": time}
 
 
-def _last_lines(path):
+def last_lines(path):
     """Return the last line of each candidate in one file, those taken back left out.
 
     The order of the lines decides within a file, not the clock, which may be
@@ -208,8 +117,8 @@ def _last_lines(path):
 def replay(lines):
     """Find out which labels are in force after some acts, and how to undo them.
 
-    An act of undo is a line like the others, marked in ``shown``: it takes back the
-    last act before it that was not taken back yet.
+    An act of undo is a line like the others, marked in ``shown`` with the time of the
+    act that it takes back (or with True: the last one before it).
 
     Parameters
     ----------
@@ -219,20 +128,29 @@ def replay(lines):
     Returns
     -------
     labels : dict
-        (candidate_id, repeat) -> label; what was taken back is not there.
+        (candidate_id, repeat) -> label; what was taken back is not there. ``repeat``
+        is False, or the session in which the candidate was shown again.
     history : list of tuple
-        ((candidate_id, repeat), label before), oldest first: what undo goes through.
+        ((candidate_id, repeat), label before, time), oldest first: what undo goes
+        through.
     """
     labels, history = {}, []
     for line in lines:
-        slot = line["candidate_id"], bool(line["shown"].get("repeat"))
-        if line["shown"].get("undo"):
-            if history:
-                history.pop()
+        slot = line["candidate_id"], line["shown"].get("repeat") or False
+        undone = line["shown"].get("undo")
+        if undone:
+            times = [time for _, _, time in history]
+            at = times.index(undone) if undone in times else len(history) - 1
+            del history[max(at, 0) : at + 1]
         else:
-            history.append((slot, labels.get(slot)))
+            history.append((slot, labels.get(slot), time_text(line["time"])))
         if line["label"] is None:
             labels.pop(slot, None)
         else:
             labels[slot] = line["label"]
     return labels, history
+
+
+def time_text(time):
+    """Return a time as a label file has it."""
+    return time.isoformat(timespec="microseconds")

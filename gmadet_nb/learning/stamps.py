@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.rundir import check_name
 from gmadet_nb.learning.cutouts import PLANES
+from gmadet_nb.learning.fits_cutouts import find_cutouts, read_cutout
 
 _PIXELS = ("cube", "triplets")
 # Our name: the names that files have for it. Fields of one source, or of one exposure,
@@ -30,10 +31,6 @@ _NAMES = {
 }
 _NUMBERS = ("mag", "mag_err", "fwhm", "score")
 _UNITS = {"mag": "mag", "mag_err": "mag", "fwhm": "pix"}
-_FOLDERS = {"real": "true", "bogus": "false"}
-# Our name: the keyword in a FITS cutout of gmadet or O'TRAIN.
-_KEYWORDS = {"mag": "MAG", "mag_err": "MAGERR", "fwhm": "FWHM"}
-_READ_ERRORS = (OSError, KeyError, IndexError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,8 +71,8 @@ def read_stamp_file(path):
     ------
     BadInputError
         If there are no pixels or no names in it, their numbers differ, a stamp is not
-        square, a name comes twice, a label is neither 0 nor 1, or the file holds Python
-        objects, which are never loaded.
+        square, a name comes twice or can be no part of a file's name, a label is
+        neither 0 nor 1, or the file holds Python objects, which are never loaded.
     """
     path = Path(path)
     arrays = _load(path)
@@ -85,11 +82,7 @@ def read_stamp_file(path):
     if wrong:
         raise BadInputError(f"'{path}' must have one row a stamp, {n}; got {wrong}.")
     ids = arrays["candidate_id"].astype(str)
-    if len(set(ids)) != n:
-        raise BadInputError(
-            f"'{path}' must name each stamp once, and has {len(set(ids))} names for "
-            f"{n} stamps."
-        )
+    _check_ids(ids, path)
     table = Table({"candidate_id": ids})
     alone = np.full(n, path.stem)
     table["exposure_id"] = arrays.get("exposure_id", alone).astype(str)
@@ -118,59 +111,35 @@ def read_stamp_folders(folder):
         If there is no cutout, one cannot be read or has no CANDID, or their sizes
         differ.
     """
-    folder = Path(folder)
-    found = [
-        (label, path)
-        for label, name in _FOLDERS.items()
-        for path in sorted((folder / name).glob("*.fits"))
-    ]
-    if not found:
-        raise BadInputError(
-            f"'{folder}' must hold FITS cutouts in true/ and false/, and holds none."
-        )
-    cutouts = [_read_cutout(path, label) for label, path in found]
-    shapes = {pixels.shape for pixels, _ in cutouts}
+    rows, cutouts = [], []
+    for label, path in find_cutouts(folder):
+        row, pixels = read_cutout(path)
+        known = "candidate_id", "exposure_id", "filter", "mag", "mag_err", "fwhm"
+        word = label if label in ("real", "bogus") else ""
+        rows.append({name: row[name] for name in known} | {"label": word})
+        cutouts.append(pixels)
+    shapes = {pixels.shape for pixels in cutouts}
     if len(shapes) != 1:
         raise BadInputError(
             f"Cutouts must all have one size, those of '{folder}' have {shapes}."
         )
-    table = Table(rows=[row for _, row in cutouts])
+    table = Table(rows=rows)
+    table["score"] = np.nan
     for name, unit in _UNITS.items():
         table[name].unit = unit
-    if len(set(table["candidate_id"])) != len(table):
+    _check_ids(table["candidate_id"], folder)
+    return Stamps(pixels=_planes(np.stack(cutouts), folder), table=table)
+
+
+def _check_ids(ids, path):
+    """Refuse names that come twice, or that can be no part of a file's name."""
+    if len(set(ids)) != len(ids):
         raise BadInputError(
-            f"A candidate must be there once, and some of '{folder}' are twice."
+            f"'{path}' must name each stamp once, and has {len(set(ids))} names for "
+            f"{len(ids)} stamps."
         )
-    pixels = _planes(np.stack([pixels for pixels, _ in cutouts]), folder)
-    return Stamps(pixels=pixels, table=table)
-
-
-def _read_cutout(path, label):
-    """Return the planes of one cutout, (size, size, 1 or 3), and its row."""
-    try:
-        with fits.open(path) as hdus:
-            header, names = hdus[0].header, {hdu.name for hdu in hdus}
-            parts = (
-                ["SCIENCE", "REFERENCE"] if {"SCIENCE", "REFERENCE"} <= names else []
-            )
-            planes = [hdus[part].data for part in [*parts, 0]]
-            row = {
-                "candidate_id": str(header["CANDID"]),
-                "exposure_id": str(header.get("FILE", path.parents[1].name)),
-                "label": label,
-                "filter": str(header.get("FILTER", "")),
-                "score": np.nan,
-            }
-            row |= {
-                name: float(header.get(keyword, np.nan))
-                for name, keyword in _KEYWORDS.items()
-            }
-            return np.stack(planes, axis=-1).astype(np.float32), row
-    except _READ_ERRORS as error:
-        raise BadInputError(
-            f"'{path}' must be a FITS cutout with CANDID in its header, and reading it "
-            f"failed: {error!r}."
-        ) from error
+    for key in ids:
+        check_name(str(key), what="candidate_id")
 
 
 def _load(path):
