@@ -32,7 +32,7 @@ class Store:
 
 @pytest.fixture
 def make_labeler(tmp_path):
-    def make(ids=IDS, page_size=6, auto_labels=None, context=None):
+    def make(ids=IDS, page_size=6, auto_labels=None, context=None, blind=False):
         log = LabelLog(tmp_path / "anna.jsonl")
         session = LabelSession(
             ids, log, page_size=page_size, known=Known(auto_labels=auto_labels or {})
@@ -43,6 +43,7 @@ def make_labeler(tmp_path):
             n_columns=3,
             captions={key: "S/N 7" for key in ids},
             context=context,
+            blind=blind,
         )
         labeler.answers = []
         labeler.pictures = []
@@ -299,6 +300,39 @@ def test_display_carries_a_still_picture(make_labeler):
     still = Image.open(io.BytesIO(base64.b64decode(data["image/png"])))
     # 3 columns of 3 planes of 8 + 2 pixels, 2 rows, twice the size.
     assert still.size == (2 * 90, 2 * 20)
+
+
+def test_page_whose_pixels_cannot_be_read_leaves_the_old_one(make_labeler):
+    labeler = make_labeler()
+    before = labeler.atlas, dict(labeler.page_state)
+
+    def read(candidate_ids):
+        raise OSError("the disk is gone")
+
+    labeler._store.read = read
+    say(labeler, {"do": "page", "page": 1}, {"do": "look", "part": "planes"})
+
+    results = labeler.answers[-1]["results"]
+    assert ["the disk is gone" in result["error"] for result in results] == [True, True]
+    assert (labeler.atlas, dict(labeler.page_state)) == before
+
+
+def test_blind_counts_tell_nothing_of_automatic_labels(make_labeler):
+    labeler = make_labeler(auto_labels=dict.fromkeys(IDS, "real"), blind=True)
+    say(labeler, label(IDS[0], "bogus"))
+
+    counts = labeler.page_state["counts"]
+    assert (counts["real"], counts["bogus"], counts["unlabeled"]) == (0, 1, 9)
+    assert [tile["label"] for tile in labeler.page_state["tiles"][1:]] == [None] * 5
+
+
+def test_session_is_opened_where_something_is_left_to_label(make_labeler):
+    session = make_labeler().session
+    for key in IDS[:6]:
+        session.set_label(key, "real")
+
+    labeler = CutoutLabeler(session, Store(), n_columns=3)
+    assert labeler.page_state["page"] == 1
 
 
 def test_no_candidates_make_an_empty_page(make_labeler):

@@ -210,8 +210,13 @@ class LabelSession:
             again = slot[1] == self._name
             return slot[0] + _AGAIN if again else slot[0]
 
-    def counts(self):
+    def counts(self, *, human_only=False):
         """Return how many of the session's candidates have which label in force.
+
+        Parameters
+        ----------
+        human_only : bool
+            Leave automatic labels out: how they change tells what they were.
 
         Returns
         -------
@@ -220,8 +225,12 @@ class LabelSession:
             tiles this labeler has labelled; ``total``.
         """
         with self._lock:
-            return {label: self._counts[label] for label in LABELS} | {
-                "unlabeled": self._counts[None],
+            counts = self._counts
+            if human_only:
+                mine = self._mine()
+                counts = Counter(mine.get(key) for key in self._firsts)
+            return {label: counts[label] for label in LABELS} | {
+                "unlabeled": counts[None],
                 "human": self._n_human,
                 "total": len(self._firsts),
             }

@@ -88,23 +88,29 @@ class CutoutLabeler(anywidget.AnyWidget):
         # Messages may come in another thread than the one that runs the cells.
         self._lock = threading.RLock()
         self.on_msg(lambda _, content, buffers: self._receive(content))
-        self.turn_to(0)
+        self.turn_to(session.first_open_page)
 
-    def turn_to(self, page):
-        """Show a page, counted from 0; one beyond the ends gives the nearest."""
+    def turn_to(self, page, look=None):
+        """Show a page, counted from 0; one beyond the ends gives the nearest.
+
+        Where its pixels cannot be read, all stays as it is.
+        """
         with self._lock:
-            self._page = int(np.clip(page, 0, max(self.session.n_pages - 1, 0)))
-            ids = self.session.page_ids(self._page)
+            look = look or self._look
+            page = int(np.clip(page, 0, max(self.session.n_pages - 1, 0)))
+            ids = self.session.page_ids(page)
             shown = [self.session.candidate_of(tile) for tile in ids]
             atlas = draw_atlas(
                 self._store.read(shown),
                 n_columns=self.n_columns,
-                stretch=self._look["stretch"],
-                planes=_PLANES[self._look["planes"]],
+                stretch=look["stretch"],
+                planes=_PLANES[look["planes"]],
             )
+            picture = picture_bytes(atlas, look["colors"])
+            self._page, self._look = page, look
             # One message for both: a page never has another page's picture.
             with self.hold_sync():
-                self.atlas = picture_bytes(atlas, self._look["colors"])
+                self.atlas = picture
                 self.page_state = self._describe(ids)
 
     def act(self, act):
@@ -117,8 +123,8 @@ class CutoutLabeler(anywidget.AnyWidget):
         if act["do"] == "look":
             choices = LOOKS[act["part"]]
             at = choices.index(self._look[act["part"]])
-            self._look[act["part"]] = choices[(at + 1) % len(choices)]
-            self.turn_to(self._page)
+            chosen = choices[(at + 1) % len(choices)]
+            self.turn_to(self._page, self._look | {act["part"]: chosen})
             return None
         tile = act["id"]
         shown = {"page": self._page, "caption": self._caption(tile)} | self._look
@@ -204,7 +210,7 @@ class CutoutLabeler(anywidget.AnyWidget):
             "n_pages": self.session.n_pages,
             "n_columns": self.n_columns,
             "labeler": self.session.log.labeler,
-            "counts": self.session.counts(),
+            "counts": self.session.counts(human_only=self._blind),
             "look": dict(self._look),
             "context": self._context is not None,
             "n_planes": len(_PLANES[self._look["planes"]]),
