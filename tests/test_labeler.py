@@ -489,6 +489,20 @@ def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):
     assert page.labeler.session.log.labels() == {IDS[1]: "real", IDS[4]: "unsure"}
 
 
+def test_keys_wait_for_the_page_or_undo_that_they_follow(page):
+    page.locator(".gnl").focus()
+    for key in ["b", "n", "r", "u", "n", "z", "u"]:
+        page.keyboard.press(key)
+    # The first tile of the first page stands under the cursor: r is not meant for it.
+    assert page.locator(".gnl-tile").nth(0).get_attribute("data-label") == "bogus"
+    settle(page)
+
+    # There is no third page, and z took back the u on the second.
+    labels = page.labeler.session.log.labels()
+    assert labels == {IDS[1]: "bogus", IDS[7]: "real", IDS[8]: "unsure"}
+    assert page.locator(".gnl").get_attribute("data-page") == "1"
+
+
 def settle(page):
     """Answer until nothing waits."""
     while page.evaluate("() => window.sent.some((message) => message.acts)"):

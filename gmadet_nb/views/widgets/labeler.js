@@ -1,7 +1,7 @@
 // The label grid. All state lives in Python; here is only what is on its way there.
 const LETTERS = { real: "R", bogus: "B", unsure: "?" };
 const LOOK_KEYS = { s: "stretch", c: "colors", t: "planes" };
-const KEYS = { r: "real", b: "bogus", u: "unsure", x: null };
+const KEYS = { r: "real", b: "bogus", u: "unsure" };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
 const REST = 250; // ms that the cursor rests before its surroundings are asked for
 const SVG = "http://www.w3.org/2000/svg";
@@ -162,7 +162,7 @@ function render({ model, el }) {
     counts.textContent =
       `real ${n.real} · bogus ${n.bogus} · unsure ${n.unsure} · ` +
       `unlabelled ${n.unlabeled} | ${n.human} by ${labeler}`;
-    let nWaiting = 0;
+    let nWaiting = held.length + unsaved().filter((act) => act.do === "undo").length;
     for (const { n } of waiting.values()) nWaiting += n;
     const late = sent.length && Date.now() - sentAt > PATIENCE;
     let text = note || "all saved";
@@ -177,7 +177,7 @@ function render({ model, el }) {
   // Only when the cursor rests: the frames are read from disk.
   function askAround(tile) {
     around.style.display = state().context && tile ? "" : "none";
-    field.style.display = around.style.display;
+    if (around.style.display) field.style.display = "none";
     if (!state().context || !tile || tile.id === asked) return;
     asked = tile.id;
     below.dataset.around = "old"; // those on the page are another candidate's
@@ -192,7 +192,8 @@ function render({ model, el }) {
     widerUrl = buffers && buffers.length
       ? URL.createObjectURL(new Blob([buffers[0]], { type: "image/png" }))
       : null;
-    field.style.visibility = widerUrl ? "" : "hidden";
+    field.style.display = widerUrl ? "" : "none";
+    field.style.visibility = "";
     if (widerUrl) wider.src = widerUrl;
     below.dataset.around = "new";
     aroundText.replaceChildren();
@@ -336,37 +337,56 @@ function render({ model, el }) {
     if (page < 0 || page >= state().n_pages) {
       note = step > 0 ? "this is the last page" : "this is the first page";
       paint();
-    } else if (!unsaved().some((act) => act.do === "page")) {
+    } else if (!moving()) {
       cursor = 0;
       push({ do: "page", page });
     }
   }
 
+  // A page or an undo under way moves the cursor when it is answered.
+  const moving = () => unsaved().some((act) => act.do === "page" || act.do === "undo");
+  const held = []; // keys that wait for it, so that they reach the tile they are meant for
+
   function onKey(event) {
     // Nothing typed here may reach the notebook: there x cuts a cell, 0 0 restarts.
     event.stopPropagation();
     if (event.type !== "keydown" || event.ctrlKey || event.metaKey || event.altKey) return;
-    const columns = state().n_columns;
-    const moves = {
-      ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns,
-    };
     const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (name in moves) move(cursor + moves[name]);
-    else if (name === "Home") move(0);
-    else if (name === "End") move(tiles().length - 1);
-    else if (name === "n" || name === "PageDown") turn(1);
-    else if (name === "p" || name === "PageUp") turn(-1);
-    else if (name === "z") push({ do: "undo" });
-    else if (name in LOOK_KEYS) push({ do: "look", part: LOOK_KEYS[name] });
-    else if (name === "h") root.classList.toggle("gnl-all-keys");
-    else if (name === "i") root.classList.toggle("gnl-bare");
-    else if (event.shiftKey && KEYS[name]) fill(KEYS[name]);
-    else if (name === " ") flip(cursor);
-    else if (name in KEYS) {
-      label(cursor, KEYS[name]);
-      if (name !== "x") move(cursor + 1);
-    } else return;
+    if (!(name in DEEDS)) return;
     event.preventDefault();
+    if (!moving()) DEEDS[name](event.shiftKey);
+    else if (!event.repeat) {
+      held.push([name, event.shiftKey]);
+      paintHead();
+    }
+  }
+
+  const DEEDS = {
+    ArrowRight: () => move(cursor + 1),
+    ArrowLeft: () => move(cursor - 1),
+    ArrowDown: () => move(cursor + state().n_columns),
+    ArrowUp: () => move(cursor - state().n_columns),
+    Home: () => move(0),
+    End: () => move(tiles().length - 1),
+    n: () => turn(1),
+    PageDown: () => turn(1),
+    p: () => turn(-1),
+    PageUp: () => turn(-1),
+    z: () => push({ do: "undo" }),
+    h: () => root.classList.toggle("gnl-all-keys"),
+    i: () => root.classList.toggle("gnl-bare"),
+    " ": () => flip(cursor),
+    x: () => label(cursor, null),
+  };
+  for (const [name, part] of Object.entries(LOOK_KEYS)) {
+    DEEDS[name] = () => push({ do: "look", part });
+  }
+  for (const [name, value] of Object.entries(KEYS)) {
+    DEEDS[name] = (shift) => {
+      if (shift) return fill(value);
+      label(cursor, value);
+      move(cursor + 1);
+    };
   }
 
   function onAnswer(message, buffers) {
@@ -399,6 +419,10 @@ function render({ model, el }) {
       pump();
     }
     paint();
+    while (held.length && !moving()) {
+      const [name, shift] = held.shift();
+      DEEDS[name](shift);
+    }
   }
 
   for (const type of ["keydown", "keyup", "keypress"]) root.addEventListener(type, onKey);
