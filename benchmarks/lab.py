@@ -29,7 +29,8 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "06_label.ipynb"
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOK = ROOT / "notebooks" / "06_label.ipynb"
 LIMIT = 180  # [s] for each step: a machine that has just started is slow
 _SETTINGS = {
     # A news pop-up would lie over the page.
@@ -97,6 +98,9 @@ def serve_lab(folder, *, save_widgets=False):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))
     env = os.environ | {key: str(config / name) for key, name in _FOLDERS.items()}
+    # Its kernels import the package that stands beside this file.
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
