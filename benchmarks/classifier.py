@@ -71,7 +71,7 @@ def main(arguments):
         target = classifier_sets.TARGET_FPR[name]
         found = {method: [] for method in chosen.methods}
         for seed in SEEDS[: chosen.seeds]:
-            work = classifier_work.Work(run, seed=seed, target_fpr=target)
+            work = classifier_work.Work(name, run, seed=seed, target_fpr=target)
             for method in chosen.methods:
                 found[method].append(measure_kept(name, seed, method, work))
         for method in chosen.methods:

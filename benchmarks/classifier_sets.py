@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
+from astropy.table import Table
+from scipy.spatial import cKDTree
+
 from benchmarks.bench_real_frames import find_frames
 from gmadet_nb.campaign.demo.nights import make_demo
 from gmadet_nb.campaign.plan import open_campaign
@@ -40,3 +44,26 @@ def make_set(name):
         return None
     run_campaign(campaign, last="04_cutouts")
     return campaign.run
+
+
+def sky_s_own(name, candidates):
+    """Say which candidates are the sky's own transients, variables and movers.
+
+    A telescope has catalogues for them; the demo knows them from its truth. They are
+    real and not injected: left out of what trains and of what counts as bogus.
+
+    Returns
+    -------
+    (n,) bool array
+    """
+    own = np.zeros(len(candidates), dtype=bool)
+    for kind in ("transients", "variables", "movers") if name == "demo" else ():
+        truth = Table.read(FOLDER / "nights" / "night1" / f"truth_{kind}.ecsv")
+        for exposure_id in np.unique(truth["exposure_id"]):
+            here = np.flatnonzero(candidates["exposure_id"] == exposure_id)
+            there = truth[truth["exposure_id"] == exposure_id]
+            tree = cKDTree(np.column_stack([there["x"], there["y"]]))
+            some = candidates[here]
+            distance, _ = tree.query(np.column_stack([some["x"], some["y"]]))
+            own[here] |= distance < np.asarray(some["psf_fwhm"])
+    return own

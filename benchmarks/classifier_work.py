@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from benchmarks.classifier_sets import sky_s_own
 from benchmarks.published import RECIPES, train_published
 from gmadet_nb.learning import (
     dataset,
@@ -15,10 +16,12 @@ from gmadet_nb.learning import (
     trees,
 )
 from gmadet_nb.learning.calibration import (
-    expected_calibration_error,
     fit_temperature,
     logit,
     probability,
+)
+from gmadet_nb.learning.calibration_error import (
+    expected_calibration_error,
     with_interval,
 )
 from gmadet_nb.learning.completeness import rate
@@ -46,6 +49,8 @@ class Work:
 
     Parameters
     ----------
+    name : str
+        Of the set.
     run : RunDir
         With 01 to 04 done.
     seed : int
@@ -53,7 +58,7 @@ class Work:
     target_fpr : float
     """
 
-    def __init__(self, run, *, seed, target_fpr):
+    def __init__(self, name, run, *, seed, target_fpr):
         self.store, self.seed, self.target_fpr = (
             CutoutStore(run.cutouts_path),
             seed,
@@ -63,6 +68,9 @@ class Work:
         labelled = dataset.gather_labels(
             run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
         )
+        own = candidates["candidate_id"][sky_s_own(name, candidates)]
+        injected = labelled["label_origin"] == "injected"
+        labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
         split = splitting.split_by_exposure(
             labelled,
             candidates,

@@ -32,10 +32,24 @@ def test_unknowns_come_back_from_what_they_predict(design, rng):
     one = np.ones(2500, dtype=np.float32)
     values = design.predict(truth)
 
-    found = solve_ridge(design.normal(one), design.project(values), np.zeros((14, 14)))
+    found = solve_ridge(
+        design.normal(one),
+        design.project(values),
+        np.zeros((14, 14)),
+        np.full(14, 1e-4),
+    )
 
     # The ridge draws each by 1e-4 of its own size and of its neighbours'.
     assert found == pytest.approx(truth, abs=5e-4)
+
+
+def test_ridge_draws_each_unknown_as_strongly_as_is_asked():
+    # Columns at right angles: each is drawn by its own ridge alone.
+    ridge = np.array([1e-4, 1e-4, 1.0, 9.0])
+    normal = np.diag([4.0, 400.0, 4.0, 4.0])
+    found = solve_ridge(normal, np.diag(normal).copy(), np.zeros((4, 4)), ridge)
+
+    assert found == pytest.approx(1 / (1 + ridge), rel=1e-9)
 
 
 def test_prediction_is_that_of_the_matrix_written_out(design, rng):

@@ -27,6 +27,8 @@ _MODEL_ERROR = 0.02
 # light: the cores of bright stars must stay in where a first kernel is too weak.
 _OUTLIER_SHARE = 0.3
 _N_PASSES = 3
+# In units of a column of the fit, in the middle of the kernel, and at its edge beside.
+_RIDGE, _OUTER_RIDGE = 1e-4, 50
 
 
 def kernel_half_width(target_fwhm, source_fwhm):
@@ -96,13 +98,14 @@ class KernelFit:
         bright = np.clip(target - np.median(target), 0, None)
         error2 = self.variance.ravel()[pixels] + (_MODEL_ERROR * bright) ** 2
         weight = (1 / np.sqrt(error2)).astype(np.float32)
+        ridge = self._ridge(design)
         keep = np.ones(len(target), dtype=bool)
         for _ in range(_N_PASSES):
             kept = np.where(keep, weight, np.float32(0))
             normal = design.normal(kept)
             wanted = design.project(target * kept**2)
             noise = self._noise_of(varying * kept, len(normal))
-            solution = solve_ridge(normal, wanted, noise)
+            solution = solve_ridge(normal, wanted, noise, ridge)
             left = (target - design.predict(solution)) * weight
             limit = 5 * max(robust_width(left), 1e-6)
             keep = np.abs(left) < limit + _OUTLIER_SHARE * bright * weight
@@ -110,6 +113,17 @@ class KernelFit:
         shape = len(varying), len(basis)
         self.coefficients = solution[: design.n_kernel].reshape(shape)
         self.level = solution[design.n_kernel :]
+
+    def _ridge(self, design):
+        """Return the ridge of each unknown: outwards a kernel has less and less light.
+
+        A single pixel there is hardly known, and what it takes up of the noise leaves
+        a ghost beside each bright star.
+        """
+        at = np.linspace(-1, 1, len(self.profiles))
+        outwards = np.hypot(at[:, None], at[None, :]).ravel()
+        of_kernel = np.tile(1 + _OUTER_RIDGE * outwards**4, len(design.varying))
+        return _RIDGE * np.append(of_kernel, np.ones(len(design.level)))
 
     def _noise_of(self, varying, n):
         """Return what the source image's noise adds to the normal equations.

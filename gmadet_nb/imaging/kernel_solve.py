@@ -11,7 +11,6 @@ import numpy as np
 
 # Share of what two columns have in common that must be light, not noise.
 _LEAST_SIGNAL = 0.3
-_RIDGE = 1e-4
 _CHUNK = 1000  # pixels
 
 
@@ -64,10 +63,10 @@ class Design:
         return made + solution[self.n_kernel :].astype(np.float32) @ self.level
 
 
-def solve_ridge(normal, wanted, noise):
+def solve_ridge(normal, wanted, noise, ridge):
     """Solve normal equations less the noise in them, with a ridge.
 
-    The ridge is in units of each column. Where next to nothing but noise is left of a
+    Where next to nothing but noise is left of a
     combination of columns, it is not taken off: that combination is drawn to 0, as a
     plain fit would have it.
 
@@ -77,15 +76,18 @@ def solve_ridge(normal, wanted, noise):
     wanted : (m,) float array
     noise : (m, m) float array
         What noise alone adds to ``normal``.
+    ridge : (m,) float array
+        How strongly each unknown is drawn to 0, in units of its column.
 
     Returns
     -------
     solution : (m,) float array
     """
-    scale = np.sqrt(np.diag(normal)) + 1e-12
+    # In units that make the ridge the same for all.
+    scale = np.sqrt(np.diag(normal) * ridge / ridge.min()) + 1e-12
     normal = normal / (scale[:, None] * scale[None, :])
     noise = noise / scale[:, None] / scale[None, :]
     size, axes = np.linalg.eigh(normal - noise)
     plain = np.einsum("ij,ij->j", axes, normal @ axes)
-    size = np.where(size > _LEAST_SIGNAL * plain, size, plain) + _RIDGE
+    size = np.where(size > _LEAST_SIGNAL * plain, size, plain) + ridge.min()
     return axes @ ((axes.T @ (wanted / scale)) / size) / scale

@@ -28,6 +28,7 @@ _KERNEL_SIDE = 128
 _ZOGY_WIDTH = (0.95, 1.06)
 _ZOGY_STAR_SHARE = 0.10
 _ZOGY_NOISE_FACTOR = 1.3
+_CLEARLY = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +135,22 @@ def subtract(science, variance, reference, *, psf, stars, method, degree):
         matched = _finish(pair, match_by_kernel(pair, degree))
     except BadImageError:
         return proper
-    return min(proper, matched, key=_fault)
+    # The figures of stars scatter, and a kernel in a night of ZOGY leaves residuals of
+    # its own kind, of which a classifier has seen few.
+    margin = _CLEARLY if _noise_is_fine(proper) else 0.0
+    return matched if _fault(matched) < _fault(proper) - margin else proper
 
 
 def _is_fine(difference):
-    quality = difference.quality
+    # NaN: no bright star.
+    stars_vanish = not difference.quality.star_share > _ZOGY_STAR_SHARE
+    return stars_vanish and _noise_is_fine(difference)
+
+
+def _noise_is_fine(difference):
     low, high = _ZOGY_WIDTH
-    stars_vanish = not quality.star_share > _ZOGY_STAR_SHARE  # NaN: no bright star
-    faint_ones_too = difference.noise_factor <= _ZOGY_NOISE_FACTOR
-    return low <= quality.noise_width <= high and stars_vanish and faint_ones_too
+    faint_stars_vanish = difference.noise_factor <= _ZOGY_NOISE_FACTOR
+    return low <= difference.quality.noise_width <= high and faint_stars_vanish
 
 
 def _fault(difference):
