@@ -330,6 +330,7 @@ def test_the_cube_goes_out_and_comes_in(tmp_path, rng):
     np.testing.assert_array_equal(
         back.pixels[..., 2], store.read(back.table["candidate_id"])[..., 2]
     )
+    assert set(back.table["fwhm"]) == {3.1}
     label = dict(used["candidate_id", "label"].iterrows())
     assert [label[key] for key in back.table["candidate_id"]] == list(
         back.table["label"]

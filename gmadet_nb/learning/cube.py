@@ -1,4 +1,4 @@
-"""gmadet's own data set, ``cube.npz``, as its own training reads it."""
+"""gmadet's and O'TRAIN's data set, ``cube.npz``, as their own training reads it."""
 
 import numpy as np
 from astropy.table import join
@@ -9,9 +9,10 @@ from gmadet_nb.files.rundir import atomic_path
 def write_cube(path, split, candidates, store):
     """Write the used candidates as gmadet's ``cube.npz``.
 
-    gmadet's network cannot take NaN, so that NaN pixels become 0. Beside
-    gmadet's six arrays there are ``parts`` and ``exposure_ids``, which it does
-    not read: with them the split can be kept elsewhere.
+    Their networks cannot take NaN, so that NaN pixels become 0. Beside gmadet's six
+    arrays there are O'TRAIN's ``fwhms``, and ``parts`` and ``exposure_ids``, which
+    neither reads: with them the split can be kept elsewhere.
+    `gmadet_nb.learning.stamps.read_stamps` reads it back.
 
     Parameters
     ----------
@@ -20,7 +21,7 @@ def write_cube(path, split, candidates, store):
     split : astropy.table.Table
         From `gmadet_nb.learning.splitting.split_by_exposure`.
     candidates : astropy.table.Table
-        ``candidate_id``, ``mag``, ``mag_err``, ``filter``.
+        ``candidate_id``, ``mag``, ``mag_err`` [mag], ``filter``, ``fwhm`` [pixel].
     store : CutoutStore
         Their cutouts.
 
@@ -30,7 +31,7 @@ def write_cube(path, split, candidates, store):
         Number of cutouts written.
     """
     rows = split[np.asarray(split["used"], bool)]
-    columns = candidates["candidate_id", "mag", "mag_err", "filter"]
+    columns = candidates["candidate_id", "mag", "mag_err", "filter", "fwhm"]
     rows = join(rows, columns, keys="candidate_id", metadata_conflicts="silent")
     ids = list(rows["candidate_id"])
     cube = np.empty((len(ids), store.size, store.size, 1), np.float32)
@@ -40,13 +41,19 @@ def write_cube(path, split, candidates, store):
     arrays = {
         "cube": cube,
         "labels": np.asarray(rows["label"] == "real", np.int64),
-        "mags": np.ma.filled(np.ma.asarray(rows["mag"], float), np.nan),
-        "errmags": np.ma.filled(np.ma.asarray(rows["mag_err"], float), np.nan),
+        "mags": _numbers(rows["mag"]),
+        "errmags": _numbers(rows["mag_err"]),
         "filters": np.asarray(rows["filter"], np.str_),
         "candids": np.asarray(rows["candidate_id"], np.str_),
+        "fwhms": _numbers(rows["fwhm"]),
         "parts": np.asarray(rows["part"], np.str_),
         "exposure_ids": np.asarray(rows["exposure_id"], np.str_),
     }
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
     return len(ids)
+
+
+def _numbers(column):
+    """Return a column as floats, NaN where masked."""
+    return np.ma.filled(np.ma.asarray(column, float), np.nan)

@@ -1,0 +1,171 @@
+"""Figures of how far a score can be trusted: data first, ``ax`` last and returned."""
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.ticker import PercentFormatter
+
+from gmadet_nb.views.stretch import stretch_triplets
+from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
+
+_DIVERGING = "RdBu"  # red speaks against, blue for; safe for the colour-blind
+
+
+def precision_recall(curve, *, threshold, ax):
+    """Draw precision against recall, the threshold marked.
+
+    Parameters
+    ----------
+    curve : astropy.table.Table
+        From `gmadet_nb.learning.curves.over_thresholds`.
+    threshold : float
+        On the score.
+    """
+    ax.set(xlabel="recall (TPR)", ylabel="precision, in this mixture")
+    if not len(curve):
+        return draw_none(ax, "no labelled candidate with a score")
+    recall, precision = np.asarray(curve["recall"]), np.asarray(curve["precision"])
+    ax.plot(recall, precision, color=COLORS["real"], lw=2)
+    at = _at(curve, threshold)
+    if at is not None:
+        label = f"threshold {threshold:.2f}"
+        ax.plot(recall[at], precision[at], "D", color=COLORS["marker"], label=label)
+        legend_above(ax)
+    ax.set(xlim=(-0.02, 1.02), ylim=(min(0.5, precision.min()) - 0.02, 1.02))
+    return ax
+
+
+def merit_by_threshold(curve, *, threshold, ax):
+    """Draw F1 and Matthews' coefficient against the threshold.
+
+    Parameters
+    ----------
+    curve : astropy.table.Table
+        From `gmadet_nb.learning.curves.over_thresholds`.
+    threshold : float
+        On the score.
+    """
+    ax.set(xlabel="threshold on the score", ylabel="figure of merit", xlim=(0, 1))
+    if not len(curve):
+        return draw_none(ax, "no labelled candidate with a score")
+    for name, text, color, line in (
+        ("f1", "F1", SERIES[0], "-"),
+        ("mcc", "Matthews' coefficient", SERIES[1], "--"),
+    ):
+        ax.step(
+            curve["threshold"], curve[name], line, color=color, label=text, where="pre"
+        )
+    ax.axvline(threshold, color=COLORS["limit"], lw=1, ls=":", label="threshold")
+    ax.set_ylim(-0.02, 1.02)
+    legend_above(ax)
+    return ax
+
+
+def confusion_matrix(counts, *, ax):
+    """Draw how many of each label are kept and refused.
+
+    Parameters
+    ----------
+    counts : (2, 2) int array
+        From `gmadet_nb.learning.curves.confusion`.
+    """
+    counts = np.asarray(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper")
+    for (row, column), n in np.ndenumerate(counts):
+        color = "white" if share[row, column] > 0.6 else "black"
+        text = f"{n}\n{share[row, column]:.1%}"
+        ax.text(column, row, text, ha="center", va="center", color=color)
+    ax.set_xticks([0, 1], ["kept", "refused"])
+    ax.set_yticks([0, 1], ["real", "bogus"])
+    ax.tick_params(length=0)
+    return ax
+
+
+def learning_curve(curve, *, axes):
+    """Draw the TPR against the number of real and of bogus candidates.
+
+    Parameters
+    ----------
+    curve : astropy.table.Table
+        From `gmadet_nb.learning.learning_curve.learning_curve`.
+    axes : two axes
+    """
+    for ax, kind, marker in zip(axes, ("real", "bogus"), MARKERS, strict=False):
+        some = curve[curve["varied"] == kind]
+        ax.set(xlabel=f"{kind} candidates to train on", ylabel="TPR on the test part")
+        if not len(some):
+            draw_none(ax, "too few candidates")
+            continue
+        tpr = np.asarray(some["tpr"])
+        spread = tpr - some["low"], some["high"] - tpr
+        ax.errorbar(
+            some[f"n_{kind}"],
+            tpr,
+            np.abs(spread),
+            fmt=f"{marker}-",
+            color=COLORS[kind],
+            capsize=2,
+        )
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+    return axes
+
+
+def explanations(pixels, maps, captions, *, axes):
+    """Draw differences, and over them what speaks for real (blue) and bogus (red).
+
+    Parameters
+    ----------
+    pixels : (n, size, size, 3) array
+        Cutouts [adu].
+    maps : (n, size, size) array
+        From `gmadet_nb.learning.explain.occlusion_map`.
+    captions : sequence of n str
+    axes : (2, n) array of axes
+    """
+    grey = stretch_triplets(np.asarray(pixels), "middle")[..., 2]
+    for column, (image, shares, text) in enumerate(
+        zip(grey, maps, captions, strict=True)
+    ):
+        above, below = axes[0, column], axes[1, column]
+        above.imshow(image, cmap="gray", vmin=0, vmax=253)
+        reach = max(np.abs(shares).max(), 1e-6)
+        below.imshow(shares, cmap=_DIVERGING, vmin=-reach, vmax=reach)
+        above.set_title(text, fontsize=9)
+        below.set_xlabel(f"± {reach:.2g}", fontsize=9)
+        for ax in (above, below):
+            ax.set(xticks=[], yticks=[])
+    axes[0, 0].set_ylabel("difference")
+    axes[1, 0].set_ylabel("logit lost")
+    return axes
+
+
+def auc_by_snr(table, *, ax):
+    """Draw the area under the ROC curve within narrow ranges of S/N.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        From `gmadet_nb.learning.shortcuts.auc_at_fixed_snr`.
+    """
+    ax.set(xlabel="S/N", ylabel="area under the ROC curve")
+    good = np.isfinite(np.asarray(table["auc"], float))
+    if not good.any():
+        return draw_none(ax, "too few real and bogus of one S/N")
+    some = table[good]
+    middle = np.sqrt(np.asarray(some["snr_low"]) * np.asarray(some["snr_high"]))
+    ax.plot(middle, some["auc"], "o-", color=COLORS["real"])
+    ax.axhline(0.5, color=COLORS["limit"], lw=1, ls=":")
+    ax.text(middle[0], 0.505, "chance", fontsize=9, va="bottom")
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.set_ylim(0.45, 1.02)
+    return ax
+
+
+def _at(curve, threshold):
+    """Return the last row whose candidates are kept; None where none are."""
+    kept = np.flatnonzero(np.asarray(curve["threshold"]) >= threshold)
+    return int(kept[-1]) if len(kept) else None
