@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from gmadet_nb.learning.completeness import binomial_interval
+from gmadet_nb.learning.populations import compare_populations, count_kept
+
+
+def draw(name, n_sky, kept_sky, n_galaxy, kept_galaxy):
+    kept = [i < kept_sky for i in range(n_sky)]
+    kept += [i < kept_galaxy for i in range(n_galaxy)]
+    return count_kept(name, kept, [False] * n_sky + [True] * n_galaxy)
+
+
+def test_each_place_is_counted_with_its_interval():
+    table = draw("transients", 20, 20, 10, 6)
+
+    assert list(table["place"]) == ["all", "empty sky", "on a galaxy"]
+    assert list(table["n"]) == [30, 20, 10]
+    assert table["kept"] == pytest.approx([26 / 30, 1, 0.6])
+    assert (table["low"][2], table["high"][2]) == binomial_interval(6, 10)
+
+
+def test_population_that_falls_behind_the_injected_is_said():
+    injected = draw("injected", 500, 498, 500, 490)
+    table, words = compare_populations(injected, [draw("transients", 60, 60, 60, 42)])
+
+    assert len(table) == 6
+    # On empty sky none is lost; on galaxies, and so in all, every third.
+    assert [("empty sky" in w, "on a galaxy" in w) for w in words] == [
+        (False, False),
+        (False, True),
+    ]
+    assert "70% (57% to 81%, 60) are kept" in words[1]
+
+
+def test_few_or_no_sources_prove_nothing():
+    injected = draw("injected", 500, 498, 0, 0)
+    few = draw("transients", 3, 3, 2, 1)
+    table, words = compare_populations(injected, [few, draw("variables", 0, 0, 0, 0)])
+
+    assert words == []
+    assert np.isnan(table["kept"][-3:]).all()
