@@ -205,8 +205,20 @@ def test_what_is_no_set_of_labels_is_refused(tmp_path):
         read_folders(tmp_path)
 
 
+@pytest.mark.parametrize("command", [["labels", "export"], ["label"]])
+def test_folder_that_is_no_run_is_refused(command, tmp_path, capsys):
+    path = str(tmp_path / "a.csv")
+    more = [path] if "export" in command else ["--no-browser"]
+
+    assert main([*command, str(tmp_path / "none"), *more]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+    assert not (tmp_path / "a.csv").exists()
+
+
 def test_command_carries_labels_from_run_to_run(run, tmp_path, capsys):
     other = make_run(tmp_path / "other")
+    for each in (run, other):
+        each.params_path.write_text("")
     for path in ("a.csv", "folder"):
         assert main(["labels", "export", str(run.root), str(tmp_path / path)]) == 0
     source, target = str(tmp_path / "a.csv"), str(other.root)

@@ -113,13 +113,18 @@ def _report(arguments):
     from gmadet_nb.campaign.report import write_report
 
     for path in [arguments.run_dir] if arguments.run_dir else _runs_here():
-        run = RunDir(path)
-        if not run.params_path.is_file():
-            raise BadParameterError(
-                f"{path} is no run folder: it has no {run.params_path.name}."
-            )
-        campaign = open_campaign(run.root)
+        campaign = open_campaign(_run_dir(path).root)
         _say(f"Report: {write_report(campaign, stale=_stale(campaign))}")
+
+
+def _run_dir(path):
+    """Return a run folder that is one."""
+    run = RunDir(path)
+    if not run.params_path.is_file():
+        raise BadParameterError(
+            f"{path} is no run folder: it has no {run.params_path.name}."
+        )
+    return run
 
 
 def _new(arguments):
@@ -158,7 +163,9 @@ def _label(arguments):
     from gmadet_nb.campaign.serve import serve_labels
 
     campaign = open_campaign(
-        arguments.run_dir, assignments=arguments.set, notebooks=arguments.notebooks
+        _run_dir(arguments.run_dir).root,
+        assignments=arguments.set,
+        notebooks=arguments.notebooks,
     )
     serve_labels(
         campaign,
@@ -175,7 +182,7 @@ def _labels(arguments):
     from gmadet_nb.learning.labeling import label_table, labeler_name
     from gmadet_nb.learning.labels import read_labels
 
-    run, path = RunDir(arguments.run_dir), Path(arguments.path)
+    run, path = _run_dir(arguments.run_dir), Path(arguments.path)
     is_csv = path.suffix.lower() == ".csv"
     if arguments.way == "import":
         said = exchange.read_csv(path) if is_csv else exchange.read_folders(path)
