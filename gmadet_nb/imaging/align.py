@@ -15,6 +15,7 @@ from scipy.ndimage import (
     map_coordinates,
 )
 from scipy.spatial import cKDTree
+from scipy.stats import chi2
 
 from gmadet_nb.errors import BadImageError
 from gmadet_nb.files.images import MASK_BITS
@@ -25,7 +26,7 @@ _BASE_DEGREE = 3  # enough for a TAN, SIP or TPV distortion to some 0.01 pixel
 _MIN_MATCHES = 5
 # Scatter of matched stars, an axis [pixel]: those that meet by chance within 1 pixel
 # have 0.39 to 0.50, those of the worst real frames 0.25.
-_WORST_RMS = 0.35
+_WORST_RMS, _CHANCE_RMS = 0.35, 0.5
 _N_BRIGHTEST = 300
 _MIN_STARS = 15
 _RIM = 2.0  # [pixel] at the edge of a reference that is not trusted
@@ -211,7 +212,7 @@ def _refine(guess, here, there, shape, method):
         coefficients[:, shared_terms(order, degree)] += step
     final = there[j] - (coefficients @ polynomial_terms(*here.T, shape, degree)).T[i]
     scatter = float(np.sqrt(np.mean(final[kept] ** 2)))
-    if scatter > _WORST_RMS * max(scale, 1):
+    if scatter > _worst_rms(int(kept.sum()), method) * max(scale, 1):
         return None
     return Alignment(
         x_coefficients=coefficients[0],
@@ -222,6 +223,18 @@ def _refine(guess, here, there, shape, method):
         n_stars=int(kept.sum()),
         method=method,
     )
+
+
+def _worst_rms(n, method):
+    """Return the scatter that n matched stars may have, an axis [pixel].
+
+    Without a WCS so many places are tried that a few stars scatter less by chance than
+    many would: what one of 10,000 tries has is no alignment.
+    """
+    if method == "wcs":
+        return _WORST_RMS
+    lucky = chi2.ppf(1e-4, 2 * (n - 1)) / (2 * n)
+    return min(_WORST_RMS, _CHANCE_RMS * np.sqrt(lucky))
 
 
 def _fit_base(guess, shape):
