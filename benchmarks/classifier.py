@@ -15,7 +15,7 @@ import statistics
 import sys
 from pathlib import Path
 
-SEEDS, SETS = (1, 2, 3), ("demo", "tres1", "saao_kb13475")
+SEEDS = (1, 2, 3)
 KEPT = Path("benchmarks/results/classifier")
 FIGURES = {
     "tpr_bright": ("TPR at S/N above 10", "%"),
@@ -32,15 +32,18 @@ def measure_kept(name, seed, method, work):
     path = KEPT / f"{name}_{seed}_{method}.json"
     if path.is_file():
         return json.loads(path.read_text())
+    # It brings numpy, which asks for its threads once: see `main`.
+    from gmadet_nb.files.rundir import atomic_path
+
     found = work.measure(method)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(found, indent=2) + "\n")
     print(f"{name}, seed {seed}, {method}: {found}", flush=True)
     return found
 
 
 def median_rows(name, method, found, tables):
-    """Return the rows of a method: medians over the seeds, and the pooled interval."""
+    """Return the rows of a method: medians over the seeds."""
     rows = []
     for key, (text, unit) in FIGURES.items():
         values = [one[key]["value"] for one in found if one[key]["value"] is not None]
@@ -58,12 +61,12 @@ def main(arguments):
     from benchmarks import classifier_sets, classifier_work, tables
 
     parser = argparse.ArgumentParser()
-    parser.add_argument("sets", nargs="*", default=SETS)
+    parser.add_argument("sets", nargs="*", default=classifier_sets.SETS)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--methods", nargs="+", default=classifier_work.METHODS)
     chosen = parser.parse_args(arguments)
     rows = []
-    for name in chosen.sets or SETS:
+    for name in chosen.sets:
         run = classifier_sets.make_set(name)
         if run is None:
             print(f"{name}: no real frames at hand; set REALDATA to their folder.")

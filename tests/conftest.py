@@ -38,6 +38,18 @@ def make_image():
     return make
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Start Chromium, or skip with the reason where there is none."""
+    from benchmarks import lab
+
+    pytest.importorskip("playwright.sync_api", reason="no playwright")
+    if not lab.CHROMIUM.exists():
+        pytest.skip(f"no browser at {lab.CHROMIUM}")
+    with lab.open_browser() as browser:
+        yield browser
+
+
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory):
     """Make the demo nights and run both campaigns, once for all tests.

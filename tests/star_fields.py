@@ -9,6 +9,7 @@ from gmadet_nb.imaging.photometry import find_sources, fit_background
 from gmadet_nb.imaging.psf import PSF
 from gmadet_nb.imaging.psf_fit import fit_psf
 from gmadet_nb.imaging.stars import choose_stars, mark_stars
+from gmadet_nb.imaging.subtract import Difference
 
 
 def moffat(shape, fwhm, **fields):
@@ -27,6 +28,23 @@ def known_psf(shape, fwhm):
         degree=0,
         shape=shape,
         n_stars=1,
+    )
+
+
+def plain_difference(data, noise, psf):
+    """Return a `Difference` without a mask, over an empty reference."""
+    return Difference(
+        data=data.astype(np.float32),
+        noise=noise.astype(np.float32),
+        mask=np.zeros(data.shape, np.uint8),
+        reference=np.zeros(data.shape, np.float32),
+        psf=psf,
+        quality=None,
+        method="kernel",
+        convolved="reference",
+        n_stars=0,
+        kernel_sum=1.0,
+        kernel_sum_scatter=0.0,
     )
 
 

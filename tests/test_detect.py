@@ -5,7 +5,7 @@ import pytest
 from astropy.table import Table
 from astropy.wcs import WCS
 from scipy.ndimage import uniform_filter
-from star_fields import known_psf
+from star_fields import known_psf, plain_difference
 
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.imaging.detect import (
@@ -16,7 +16,6 @@ from gmadet_nb.imaging.detect import (
 )
 from gmadet_nb.imaging.measure import FLAG_BITS, measure_candidates
 from gmadet_nb.imaging.photometry import robust_width
-from gmadet_nb.imaging.subtract import Difference
 
 SHAPE = (150, 210)  # (ny, nx), not square
 SIGMA = 10.0  # of an empty pixel [adu]
@@ -44,19 +43,7 @@ def make_difference(psf, rng):
             light = padded[radius:-radius, radius:-radius]
         sigma = np.sqrt(noise**2 + np.clip(light, 0, None) / gain)
         data = light + draw * sigma * rng.standard_normal(SHAPE)
-        return Difference(
-            data=data.astype(np.float32),
-            noise=sigma.astype(np.float32),
-            mask=np.zeros(SHAPE, np.uint8),
-            reference=np.zeros(SHAPE, np.float32),
-            psf=psf,
-            quality=None,
-            method="kernel",
-            convolved="reference",
-            n_stars=0,
-            kernel_sum=1.0,
-            kernel_sum_scatter=0.0,
-        )
+        return plain_difference(data, sigma, psf)
 
     return make
 

@@ -28,13 +28,12 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def page(folder):
+def page(folder, browser):
     pytest.importorskip("jupyterlab", reason="no JupyterLab")
-    pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if not jupyter.CHROMIUM.exists():
-        pytest.skip(f"no browser at {jupyter.CHROMIUM}")
-    with jupyter.serve_lab(folder) as address, jupyter.open_browser() as browser:
-        yield jupyter.open_notebook(browser, address("label.ipynb"))
+    with jupyter.serve_lab(folder) as address:
+        page = jupyter.open_notebook(browser, address("label.ipynb"))
+        yield page
+        page.close()
 
 
 class Grid:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.lab import CHROMIUM, open_browser
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
@@ -377,15 +376,6 @@ MOCK = """async ([source, css, state, png]) => {
   document.body.append(el);
   module.default.render({model: window.model, el});
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with open_browser() as browser:
-        yield browser
 
 
 @pytest.fixture

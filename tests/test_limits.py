@@ -96,4 +96,7 @@ def test_values_that_do_not_go_together_are_refused(values, message):
     ],
 )
 def test_a_possible_value_is_taken(name, value):
-    check_limits({name: value}, source="x.yaml")
+    values = {name: value}
+    check_limits(values, source="x.yaml")  # raises for another
+
+    assert values == {name: value}

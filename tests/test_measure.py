@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from astropy.table import Table
+from star_fields import plain_difference
 
 from gmadet_nb.imaging.detect import significance
 from gmadet_nb.imaging.measure import FLAG_BITS, measure_candidates
 from gmadet_nb.imaging.psf import PSF
-from gmadet_nb.imaging.subtract import Difference
 
 SHAPE = (90, 130)  # (ny, nx), not square
 SIGMA = 10.0  # of every pixel [adu]
@@ -46,19 +46,7 @@ def measure(psf, make_image):
     """Return a function that measures what is at given pixels of some light."""
 
     def measure(light, x, y, *, with_snr=False):
-        difference = Difference(
-            data=light.astype(np.float32),
-            noise=np.full(SHAPE, SIGMA, np.float32),
-            mask=np.zeros(SHAPE, np.uint8),
-            reference=np.zeros(SHAPE, np.float32),
-            psf=psf,
-            quality=None,
-            method="kernel",
-            convolved="reference",
-            n_stars=0,
-            kernel_sum=1.0,
-            kernel_sum_scatter=0.0,
-        )
+        difference = plain_difference(light, np.full(SHAPE, SIGMA), psf)
         return measure_candidates(
             difference,
             make_image(data=difference.data, mask=difference.mask),

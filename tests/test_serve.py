@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from fake_run import make_run
 
-from benchmarks.lab import CHROMIUM, CHROMIUM_FLAGS
 from gmadet_nb.campaign.cli import main
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -32,14 +31,14 @@ def address(run, tmp_path):
     code = "import sys; from gmadet_nb.campaign.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "label", str(run.root)]
     command += ["--labeler", "anna", "--port", "18866"]
-    opened, browser = tmp_path / "opened", tmp_path / "browser"
-    browser.write_text(f"#!/bin/sh\necho $1 > {opened}\n")
-    browser.chmod(0o755)
+    opened, opener = tmp_path / "opened", tmp_path / "opener"
+    opener.write_text(f"#!/bin/sh\necho $1 > {opened}\n")
+    opener.chmod(0o755)
     log = tmp_path / "served.log"
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     env = os.environ | {name: str(tmp_path / name) for name in names}
+    env["BROWSER"] = str(opener)
     # The kernels start elsewhere, and shall import this very package.
-    env["BROWSER"] = str(browser)
     env["PYTHONPATH"] = str(Path(__file__).parents[1])
     with open(log, "wb") as file:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=env)
@@ -58,19 +57,12 @@ def address(run, tmp_path):
 
 
 @pytest.fixture
-def page(address):
-    playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(
-            executable_path=str(CHROMIUM), headless=True, args=CHROMIUM_FLAGS
-        )
-        page = browser.new_page(viewport={"width": 1200, "height": 1000})
-        page.goto(address, wait_until="domcontentloaded", timeout=180_000)
-        page.wait_for_selector(".gnl-tile", timeout=180_000)
-        yield page
-        browser.close()
+def page(address, browser):
+    page = browser.new_page(viewport={"width": 1200, "height": 1000})
+    page.goto(address, wait_until="domcontentloaded", timeout=180_000)
+    page.wait_for_selector(".gnl-tile", timeout=180_000)
+    yield page
+    page.close()
 
 
 def wait_for_label(page, index, label):

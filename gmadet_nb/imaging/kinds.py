@@ -127,13 +127,15 @@ def _strongest(table, shown, n):
     exposures = np.asarray(table["exposure_id"]).astype(str)
     if shown not in exposures:
         shown = exposures[np.argmax(strength)]
+    there = np.flatnonzero(exposures == shown)
     chosen = []
-    for i in np.argsort(-strength, kind="stable"):
-        row = table[i]
+    for row in table[there[np.argsort(-strength[there], kind="stable")]]:
+        if len(chosen) == n:
+            break
         beside = [
             np.hypot(row["x"] - other["x"], row["y"] - other["y"]) < _ONE_PLACE
             for other in chosen
         ]
-        if exposures[i] == shown and not any(beside) and len(chosen) < n:
+        if not any(beside):
             chosen.append(row)
     return chosen

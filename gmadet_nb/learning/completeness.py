@@ -7,6 +7,7 @@ from astropy.table import Table
 from scipy import optimize, special, stats
 
 from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.tables import as_floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +227,7 @@ def _errors(cost, x):
 
 def finite_pairs(values, flags):
     """Return values and flags (as 0 or 1) of the rows whose value is finite."""
-    values = np.ma.filled(np.ma.asarray(values, float), np.nan)
+    values = as_floats(values)
     flags = np.asarray(flags).astype(float)
     if values.shape != flags.shape or values.ndim != 1:
         raise BadInputError(

@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import join
 
 from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.files.tables import as_floats
 
 
 def write_cube(path, split, candidates, store):
@@ -41,19 +42,14 @@ def write_cube(path, split, candidates, store):
     arrays = {
         "cube": cube,
         "labels": np.asarray(rows["label"] == "real", np.int64),
-        "mags": _numbers(rows["mag"]),
-        "errmags": _numbers(rows["mag_err"]),
+        "mags": as_floats(rows["mag"]),
+        "errmags": as_floats(rows["mag_err"]),
         "filters": np.asarray(rows["filter"], np.str_),
         "candids": np.asarray(rows["candidate_id"], np.str_),
-        "fwhms": _numbers(rows["fwhm"]),
+        "fwhms": as_floats(rows["fwhm"]),
         "parts": np.asarray(rows["part"], np.str_),
         "exposure_ids": np.asarray(rows["exposure_id"], np.str_),
     }
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, **arrays)
     return len(ids)
-
-
-def _numbers(column):
-    """Return a column as floats, NaN where masked."""
-    return np.ma.filled(np.ma.asarray(column, float), np.nan)

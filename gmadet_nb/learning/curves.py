@@ -7,6 +7,31 @@ from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.completeness import finite_pairs
 
 
+def count_above(is_real, scores):
+    """Count the real and the bogus ones at or above each different score.
+
+    Parameters
+    ----------
+    is_real : (n,) bool array
+        The labels.
+    scores : (n,) array
+        P(real); rows of NaN are left out.
+
+    Returns
+    -------
+    threshold : (m,) array
+        The different scores, falling.
+    n_real, n_bogus : (m,) float arrays
+    """
+    scores, real = finite_pairs(scores, is_real)
+    order = np.argsort(-scores, kind="stable")
+    scores, real = scores[order], real[order]
+    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
+    if not len(scores):
+        last = np.empty(0, dtype=int)
+    return scores[last], np.cumsum(real)[last], np.cumsum(1 - real)[last]
+
+
 def over_thresholds(is_real, scores):
     """Return what is kept, and how well, at every threshold that changes something.
 
@@ -28,14 +53,9 @@ def over_thresholds(is_real, scores):
     -----
     Matthews 1975, Biochimica et Biophysica Acta 405, 442.
     """
-    scores, real = finite_pairs(scores, is_real)
-    order = np.argsort(-scores, kind="stable")
-    scores, real = scores[order], real[order]
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    if not len(scores):
-        last = np.empty(0, dtype=int)
-    tp, fp = np.cumsum(real)[last], np.cumsum(1 - real)[last]
-    n_real, n_bogus = real.sum(), (1 - real).sum()
+    threshold, tp, fp = count_above(is_real, scores)
+    # The lowest threshold keeps all.
+    n_real, n_bogus = (kept[-1] if len(kept) else 0 for kept in (tp, fp))
     fn, tn = n_real - tp, n_bogus - fp
     with np.errstate(divide="ignore", invalid="ignore"):
         recall, precision = tp / n_real, tp / (tp + fp)
@@ -43,7 +63,7 @@ def over_thresholds(is_real, scores):
         below = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
         mcc = np.where(below > 0, (tp * tn - fp * fn) / below, 0.0)
     names = ("threshold", "n_real", "n_bogus", "recall", "precision", "f1", "mcc")
-    columns = [scores[last], tp.astype(int), fp.astype(int), recall, precision, f1, mcc]
+    columns = [threshold, tp.astype(int), fp.astype(int), recall, precision, f1, mcc]
     return Table(columns, names=names)
 
 

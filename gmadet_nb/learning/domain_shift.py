@@ -4,6 +4,8 @@ import numpy as np
 from astropy.table import Table
 from scipy import stats
 
+from gmadet_nb.files.tables import as_floats
+
 _MIN_EACH = 20
 # |delta| from which two samples are called different (Romano et al. 2006: "medium").
 _NOTABLE = 0.33
@@ -78,7 +80,7 @@ def describe_shift(table, *, first, second):
 def _finite(table, name):
     if name not in table.colnames:
         return np.empty(0)
-    values = np.ma.filled(np.ma.asarray(table[name], float), np.nan)
+    values = as_floats(table[name])
     return values[np.isfinite(values)]
 
 

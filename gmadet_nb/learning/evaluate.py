@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table, join
 
 from gmadet_nb.errors import BadInputError, BadParameterError, StageError
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning.completeness import (
     Fit50,
     binomial_interval,
@@ -15,6 +16,7 @@ from gmadet_nb.learning.completeness import (
     fit_m50,
     rate,
 )
+from gmadet_nb.learning.curves import count_above
 
 __all__ = [
     "Fit50",
@@ -85,19 +87,14 @@ def roc(is_real, scores):
         ``threshold`` (falling, from infinity), ``fpr``, ``tpr`` from (0, 0) to
         (1, 1); NaN for a class that is missing.
     """
-    scores, real = finite_pairs(scores, is_real)
-    order = np.argsort(-scores, kind="stable")
-    scores, real = scores[order], real[order]
-    last = np.append(np.flatnonzero(np.diff(scores)), len(scores) - 1)
-    if not len(scores):
-        last = np.empty(0, int)
-    n_real, n_bogus = real.sum(), (1 - real).sum()
-    above_real, above_bogus = np.cumsum(real)[last], np.cumsum(1 - real)[last]
-    nan = np.full(len(last), np.nan)
-    tpr = above_real / n_real if n_real else nan
-    fpr = above_bogus / n_bogus if n_bogus else nan
+    threshold, *above = count_above(is_real, scores)
+    # The lowest threshold keeps all; of a missing class no share is known.
+    tpr, fpr = (
+        kept / kept[-1] if len(kept) and kept[-1] else np.full(len(kept), np.nan)
+        for kept in above
+    )
     columns = [
-        np.append(np.inf, scores[last]),
+        np.append(np.inf, threshold),
         np.append(0.0, fpr),
         np.append(0.0, tpr),
     ]
@@ -352,7 +349,7 @@ def _figures(rows, threshold):
 
 def _in_bins(rows, name, edges, threshold):
     """Return TPR and FPR in bins of a column."""
-    values = np.ma.filled(np.ma.asarray(rows[name], float), np.nan)
+    values = as_floats(rows[name])
     result = []
     for low, high in pairwise(edges):
         some = rows[(values >= low) & (values < high)]

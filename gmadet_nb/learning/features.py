@@ -3,6 +3,7 @@
 import numpy as np
 
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.imaging.measure import FLAG_BITS
 
 FAR = 20.0  # [FWHM] a reference source beyond it says nothing of the candidate
@@ -71,7 +72,7 @@ def candidate_features(candidates):
             f"The candidates must have the columns {', '.join(COLUMNS)}; "
             f"{', '.join(missing)} not there. Run 03_detect again."
         )
-    value = {name: _plain(candidates[name]) for name in COLUMNS[:-1]}
+    value = {name: as_floats(candidates[name]) for name in COLUMNS[:-1]}
     flags = np.ma.filled(np.ma.asarray(candidates["flags"], int), 0)
     width, snr = value["psf_fwhm"], value["snr"]
     errors = np.stack([value["x_err"], value["y_err"]])
@@ -92,8 +93,3 @@ def candidate_features(candidates):
         matrix = matrix.astype(np.float32)
     matrix[~np.isfinite(matrix)] = np.nan
     return matrix
-
-
-def _plain(column):
-    """Return a column as floats without unit, NaN where masked."""
-    return np.ma.filled(np.ma.asarray(column, float), np.nan)

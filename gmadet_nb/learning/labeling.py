@@ -6,6 +6,7 @@ import re
 import numpy as np
 from astropy.table import Table
 
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_quality import labels_by_labeler
@@ -127,7 +128,7 @@ def _numbers(candidates, name):
     """Return a column as (n,) floats, NaN where it is masked or not there."""
     if name not in candidates.colnames:
         return np.full(len(candidates), np.nan)
-    return np.ma.filled(np.ma.asarray(candidates[name], float), np.nan)
+    return as_floats(candidates[name])
 
 
 def automatic_labels(crossmatch):

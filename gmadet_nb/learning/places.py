@@ -7,13 +7,14 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.tables import as_floats
 
 FAR = 1.0e8  # [pixel] farther off than any place on the sky
 
 
 def detector_places(table):
     """Return x and y as an (n, 2) array [pixel]."""
-    places = np.stack([_plain(table["x"]), _plain(table["y"])], axis=1)
+    places = np.stack([as_floats(table["x"]), as_floats(table["y"])], axis=1)
     if not np.isfinite(places).all():
         raise BadInputError("Every candidate must have a finite x and y.")
     return places
@@ -58,7 +59,7 @@ def with_places(labels, candidates):
 
 def psf_widths(table):
     """Return each candidate's PSF width [pixel], the median where there is none."""
-    fwhm = np.ma.filled(np.ma.asarray(table["psf_fwhm"], float), np.nan)
+    fwhm = as_floats(table["psf_fwhm"])
     good = np.isfinite(fwhm)
     if not good.any():
         raise BadInputError("psf_fwhm must be finite for some candidates; none is.")
@@ -67,7 +68,7 @@ def psf_widths(table):
 
 def known_on_sky(table):
     """Say of each row whether its ``ra`` and ``dec`` are known: (n,) bool array."""
-    return np.isfinite(_plain(table["ra"])) & np.isfinite(_plain(table["dec"]))
+    return np.isfinite(as_floats(table["ra"])) & np.isfinite(as_floats(table["dec"]))
 
 
 def typical_pixel_scale(exposures):
@@ -83,7 +84,7 @@ def typical_pixel_scale(exposures):
     float
         [arcsec/pixel]
     """
-    scale = _plain(exposures["pixel_scale"])[np.asarray(exposures["used"], bool)]
+    scale = as_floats(exposures["pixel_scale"])[np.asarray(exposures["used"], bool)]
     scale = scale[np.isfinite(scale)]
     return float(np.median(scale)) if len(scale) else np.nan
 
@@ -102,7 +103,7 @@ def sky_places(table, *, pixel_scale):
     pixel_scale : float
         [arcsec/pixel]
     """
-    ra, dec = np.radians(_plain(table["ra"])), np.radians(_plain(table["dec"]))
+    ra, dec = np.radians(as_floats(table["ra"])), np.radians(as_floats(table["dec"]))
     known = known_on_sky(table)
     places = detector_places(table)
     if not known.any():
@@ -175,8 +176,3 @@ def linked_groups(places, cells, *, radius):
     label = connected_components(links, directed=False)[1]
     first = np.unique(label, return_index=True)[1]
     return np.unique(cells[first][label], return_inverse=True)[1]
-
-
-def _plain(column):
-    """Return a column as floats without unit, NaN where masked."""
-    return np.ma.filled(np.ma.asarray(column, float), np.nan)

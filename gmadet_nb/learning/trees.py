@@ -7,6 +7,7 @@ import numpy as np
 
 from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import FEATURES
 from gmadet_nb.learning.infer import open_session
 
@@ -153,9 +154,9 @@ def save_trees(path, models, features):
     rows = np.arange(len(holes))
     holes[rows, rows % holes.shape[1]] = np.nan
     trial = np.concatenate([features, holes, np.full_like(holes[:1], np.nan)])
-    by_onnx = _probability(Trees(path).logits(trial))
+    by_onnx = probability(Trees(path).logits(trial))
     fitted = np.stack([tree_logits(model, trial) for model in models], axis=1)
-    difference = float(np.abs(by_onnx - _probability(fitted)).max())
+    difference = float(np.abs(by_onnx - probability(fitted)).max())
     if not difference <= ONNX_TOLERANCE:
         raise StageError(
             f"The ONNX trees must give the probabilities of the fitted ones to "
@@ -241,7 +242,3 @@ def _check_shape(features):
             f"Features must have the shape (n, {len(FEATURES)}), got "
             f"{np.shape(features)}. Take them from candidate_features."
         )
-
-
-def _probability(logits):
-    return 1 / (1 + np.exp(-np.asarray(logits, float)))

@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from astropy.visualization import ZScaleInterval
 
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.views.plots_sheets import candidate_sheet, cutout_sheet
 from gmadet_nb.views.stretch import robust_sigma
 from gmadet_nb.views.style import (
@@ -238,7 +239,7 @@ def noise_histogram(difference, noise, mask, *, ax):
 
 
 def _per_exposure(exposures, column, *, ax):
-    values = np.ma.filled(np.ma.asarray(exposures[column], dtype=float), np.nan)
+    values = as_floats(exposures[column])
     used = np.asarray(exposures["used"], dtype=bool)
     rows = np.arange(len(exposures))
     for rows_of, marker, color, name in (

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning.completeness import binomial_interval
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
@@ -322,9 +323,7 @@ def _draw_threshold(threshold, *, ax, horizontal=False):
 
 def _finite(*columns):
     """Return the rows whose values are all finite."""
-    columns = [
-        np.ma.filled(np.ma.asarray(column, dtype=float), np.nan) for column in columns
-    ]
+    columns = [as_floats(column) for column in columns]
     good = np.all([np.isfinite(column) for column in columns], axis=0)
     return [column[good] for column in columns]
 
