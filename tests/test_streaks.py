@@ -62,6 +62,35 @@ def test_trail_with_gaps_is_still_one(sky):
     assert len(find_streaks(snr, "a", fwhm=FWHM)) == 1
 
 
+@pytest.mark.parametrize("masked", [True, False])
+def test_trail_goes_on_behind_a_mask_and_not_over_a_gap(sky, masked):
+    start, end = (12, 20), (320, 235)
+    snr = add_line(sky, start, end, peak=12)
+    y, x = np.indices(SHAPE)
+    # Of the saturated star's disk nothing is known; a gap is known to be dark.
+    disk = np.hypot(x - 70, y - 60.5) < 25
+    snr[disk] = 0 if masked else sky[disk]
+    streaks = find_streaks(snr, "a", fwhm=FWHM)
+
+    ends = [
+        (x, y) for r in streaks for x, y in ((r["x1"], r["y1"]), (r["x2"], r["y2"]))
+    ]
+    off = [min(np.hypot(x - a, y - b) for x, y in ends) for a, b in (start, end)]
+    assert len(streaks) == 1
+    assert off[1] < 5 * FWHM
+    # What is left before the gap, 15 FWHM, is too short to be a trail by itself.
+    assert (off[0] < 5 * FWHM) == masked
+
+
+def test_trail_with_a_dark_gap_is_one_row_on_each_side_of_it(sky):
+    snr = add_line(sky, (12, 20), (320, 235), peak=12)
+    y, x = np.indices(SHAPE)
+    gap = np.hypot(x - 150, y - 116) < 25
+    snr[gap] = sky[gap]
+
+    assert len(find_streaks(snr, "a", fwhm=FWHM)) == 2
+
+
 def test_two_trails_are_two(sky):
     snr = add_line(sky, (20, 30), (300, 210), peak=12)
     snr = add_line(snr, (20, 220), (320, 40), peak=12)

@@ -32,8 +32,8 @@ def find_streaks(snr, exposure_id, *, fwhm):
     """Find straight trails on a significance image.
 
     A Hough transform of the significant pixels proposes lines; one counts where it is
-    filled without long gaps over 20 FWHM or more, by pixels that are far more frequent
-    on it than on lines beside it.
+    filled without long gaps over 20 FWHM or more, masked pixels left out, by pixels
+    that are far more frequent on it than on lines beside it.
 
     Parameters
     ----------
@@ -62,12 +62,13 @@ def find_streaks(snr, exposure_id, *, fwhm):
             break
         line = _best_line(x[left], y[left], snr.shape, fwhm)
         # Where two cross, each has all of its pixels.
-        found = _refine(line, x, y, fwhm)
+        found = _stretch(line, x, y, snr, fwhm, np.ones_like(left))
+        if found is not None and np.count_nonzero(found[0] & left) < _LEAST_LENGTH:
+            # That one again: what proposed the line lies beyond a gap.
+            found = _stretch(line, x, y, snr, fwhm, left)
         if found is None:
             break
-        along, across, ends, line = found
-        within = (along >= ends[0]) & (along <= ends[1])
-        near = within & (np.abs(across) <= _BESIDE * fwhm)
+        near, across, ends, line = found
         row = _describe(line, ends, snr, x[near], y[near], across[near])
         narrow = row["length"] >= _LEAST_ASPECT * row["width"]
         if row["snr"] >= _LEAST_SNR and narrow:
@@ -98,7 +99,33 @@ def _best_line(x, y, shape, fwhm):
     return best[1:]
 
 
-def _refine(line, x, y, fwhm):
+def _stretch(line, x, y, snr, fwhm, use):
+    """Find the longest filled stretch of a line among some of the pixels.
+
+    Returns
+    -------
+    near : (n,) bool array
+        Which of those used are on it or close by.
+    across : (n,) array
+        Distance of each pixel from the line [pixel].
+    ends : tuple of float
+        Along the line [pixel].
+    line : tuple of float
+        Its angle [radian] and offset [pixel], fitted.
+
+    None in place of all where there is no streak.
+    """
+    found = _refine(line, x[use], y[use], snr, fwhm)
+    if found is None:
+        return None
+    ends, (angle, offset) = found
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle) - offset
+    near = use & (along >= ends[0]) & (along <= ends[1])
+    return near & (np.abs(across) <= _BESIDE * fwhm), across, ends, (angle, offset)
+
+
+def _refine(line, x, y, snr, fwhm):
     """Fit a line to its pixels, and find where it is filled; None for no streak."""
     angle, offset = line
     reach = 4.0 * fwhm
@@ -113,7 +140,8 @@ def _refine(line, x, y, fwhm):
         reach = max(1.5 * fwhm, 0.7 * reach)
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle) - offset
-    ends = _filled(along[np.abs(across) <= 0.75 * fwhm], fwhm)
+    cells = np.unique(np.floor(along[np.abs(across) <= 0.75 * fwhm] / fwhm).astype(int))
+    ends = _filled(cells, _hidden((angle, offset), cells, snr, fwhm), fwhm)
     if ends is None:
         return None
     within = (along >= ends[0]) & (along <= ends[1])
@@ -124,17 +152,37 @@ def _refine(line, x, y, fwhm):
     ]
     if on_it < 3 * max(beside):
         return None
-    return along, across, ends, (angle, offset)
+    return ends, (angle, offset)
 
 
-def _filled(along, fwhm):
+def _hidden(line, cells, snr, fwhm):
+    """Return which cells along a line are masked: a trail goes on behind them."""
+    if len(cells) == 0:
+        return cells
+    angle, offset = line
+    between = np.arange(cells[0], cells[-1] + 1)
+    along = (between + 0.5) * fwhm
+    x = np.rint(along * np.cos(angle) - offset * np.sin(angle)).astype(int)
+    y = np.rint(along * np.sin(angle) + offset * np.cos(angle)).astype(int)
+    ny, nx = snr.shape
+    inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
+    masked = np.zeros(len(between), dtype=bool)
+    masked[inside] = snr[y[inside], x[inside]] == 0
+    return np.setdiff1d(between[masked], cells)
+
+
+def _filled(cells, hidden, fwhm):
     """Return the ends of the longest stretch that is filled, or None."""
-    cells = np.unique(np.floor(along / fwhm).astype(int))
     if len(cells) == 0:
         return None
-    parts = np.split(cells, np.flatnonzero(np.diff(cells) > _MAX_GAP) + 1)
+    both = np.union1d(cells, hidden)
+    parts = np.split(both, np.flatnonzero(np.diff(both) > _MAX_GAP) + 1)
+    parts = [np.intersect1d(part, cells) for part in parts]
     best = max(parts, key=len)
-    length = best[-1] - best[0] + 1
+    if len(best) == 0:
+        return None
+    n_hidden = np.count_nonzero((hidden > best[0]) & (hidden < best[-1]))
+    length = best[-1] - best[0] + 1 - n_hidden
     if length < _LEAST_LENGTH or len(best) < _LEAST_COVERAGE * length:
         return None
     return best[0] * fwhm, (best[-1] + 1) * fwhm
