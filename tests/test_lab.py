@@ -106,3 +106,57 @@ def test_labelling_in_jupyterlab_saves_each_act_and_leaves_the_notebook_alone(
     page.wait_for_selector("body[data-jp-theme-light=false]", state="attached")
     page.wait_for_timeout(500)
     page.screenshot(path=folder / "dark.png")
+
+
+# The event loop of the server's own libraries warns at its end in some versions.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_grid_takes_the_focus_from_the_cell_that_was_run_and_from_no_editor(page):
+    grid = jupyter.cell_with("show_labeler(\n")
+    for index in range(grid):
+        jupyter.run_cell(page, index)
+    before = cells_of(page)
+    # As with Shift-Enter in its cell: JupyterLab goes on to the next one.
+    jupyter.select_cell(page, grid)
+    jupyter.command(page, "notebook:run-cell-and-select-next")
+    page.wait_for_selector(".gnl-tile")
+    page.wait_for_function("() => document.activeElement.matches('.gnl')")
+    jupyter.wait_idle(page)
+    page.keyboard.press("u")
+    wait_saved(page)
+    assert "unsure 1" in page.locator(".gnl-counts").inner_text()
+
+    # It is run again while somebody types into another cell.
+    page.evaluate(
+        """(index) => {
+          const notebook = window.jupyterapp.shell.currentWidget.content;
+          notebook.activeCellIndex = index + 2;
+          notebook.mode = 'edit';
+        }""",
+        grid,
+    )
+    page.wait_for_function("() => document.activeElement.matches('.cm-content')")
+    page.evaluate(
+        """(index) => {
+          const {content, sessionContext} = window.jupyterapp.shell.currentWidget;
+          const cell = content.widgets[index];
+          document.querySelector('.gnl').remove();
+          cell.constructor.execute(cell, sessionContext);
+        }""",
+        grid,
+    )
+    page.wait_for_selector(".gnl-tile")
+    jupyter.wait_idle(page)
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => document.activeElement.matches('.cm-content')")
+    page.keyboard.press("b")
+    page.wait_for_timeout(300)
+    assert "bogus 0" in page.locator(".gnl-counts").inner_text()
+    after = cells_of(page)
+    assert [i for i in range(len(after)) if after[i] != before[i]] == [grid + 2]
+
+    # A click on what is no tile labels nothing, and the keys work.
+    page.locator(".gnl-counts").click()
+    page.keyboard.press("b")
+    wait_saved(page)
+    assert "bogus 1" in page.locator(".gnl-counts").inner_text()
+    assert cells_of(page) == after

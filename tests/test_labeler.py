@@ -345,14 +345,14 @@ def test_no_candidates_make_an_empty_page(make_labeler):
 
 
 # The front end in a bare page: a model of ten lines in place of Jupyter's.
-MOCK = """async ([source, css, state, png]) => {
+MOCK = """async ([source, css, state, png, before]) => {
   const url = URL.createObjectURL(new Blob([source], {type: 'text/javascript'}));
   const module = await import(url);
   const style = document.createElement('style');
   style.textContent = css;
   document.head.append(style);
   const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
-  const held = {page_state: state, atlas: new DataView(bytes.buffer)};
+  const held = {page_state: state, atlas: new DataView(bytes.buffer), fresh: true};
   const calls = {};
   window.sent = [];
   window.escaped = [];
@@ -364,6 +364,7 @@ MOCK = """async ([source, css, state, png]) => {
     },
     on: (name, call) => { (calls[name] = calls[name] || []).push(call); },
     off: () => {},
+    save_changes: () => {},
     send: (message) => window.sent.push(message),
     answer: (message, pictures = []) => {
       const buffers = pictures.map((text) =>
@@ -372,6 +373,8 @@ MOCK = """async ([source, css, state, png]) => {
     },
   };
   document.addEventListener('keydown', (event) => window.escaped.push(event.key));
+  document.body.innerHTML = before;
+  document.querySelector('[autofocus]')?.focus();
   const el = document.createElement('div');
   document.body.append(el);
   module.default.render({model: window.model, el});
@@ -379,24 +382,31 @@ MOCK = """async ([source, css, state, png]) => {
 
 
 @pytest.fixture
-def page(browser, make_labeler):
-    labeler = make_labeler(auto_labels={IDS[0]: "real"}, context=Around())
-    page = browser.new_page(viewport={"width": 900, "height": 500})
-    page.set_content("<html><body></body></html>")
-    source = Path("gmadet_nb/views/widgets")
-    source = Path(__file__).parents[1] / source
-    page.evaluate(
-        MOCK,
-        [
-            (source / "labeler.js").read_text(),
-            (source / "labeler.css").read_text(),
-            labeler.page_state,
-            base64.b64encode(labeler.atlas).decode(),
-        ],
-    )
-    page.labeler = labeler
-    yield page
-    page.close()
+def open_page(browser, make_labeler):
+    """Return a function that shows a grid in a page, after what else it holds."""
+    pages = []
+
+    def open_page(before=""):
+        labeler = make_labeler(auto_labels={IDS[0]: "real"}, context=Around())
+        page = browser.new_page(viewport={"width": 900, "height": 500})
+        pages.append(page)
+        page.set_content("<html><body></body></html>")
+        source = Path("gmadet_nb/views/widgets")
+        source = Path(__file__).parents[1] / source
+        png = base64.b64encode(labeler.atlas).decode()
+        parts = [(source / f"labeler.{end}").read_text() for end in ("js", "css")]
+        page.evaluate(MOCK, [*parts, labeler.page_state, png, before])
+        page.labeler = labeler
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture
+def page(open_page):
+    return open_page()
 
 
 def answer(page):
@@ -416,6 +426,55 @@ def answer(page):
             }""",
             [labeler.page_state, png, labeler.answers[-1]],
         )
+
+
+def wait_focus(page, selector):
+    page.wait_for_function(
+        "(selector) => document.activeElement.matches(selector)", arg=selector
+    )
+
+
+def test_grid_takes_the_focus_when_it_is_shown_first(page, tmp_path):
+    wait_focus(page, ".gnl")
+    assert not page.locator(".gnl-hint").is_visible()
+    page.keyboard.press("b")
+    settle(page)
+    assert page.labeler.session.log.labels() == {IDS[1]: "bogus"}
+
+
+@pytest.mark.parametrize(
+    "editor",
+    [
+        "<textarea autofocus></textarea>",
+        "<input autofocus>",
+        "<div contenteditable autofocus></div>",
+        # A cell of the notebook that is not the one that was run.
+        "<div class=jp-Cell tabindex=0 autofocus></div>",
+    ],
+)
+def test_grid_takes_no_key_from_where_somebody_types(open_page, editor):
+    page = open_page(editor)
+    page.wait_for_function("() => window.model.get('fresh') === false")
+    wait_focus(page, "[autofocus]")
+    page.keyboard.press("b")
+    assert page.locator(".gnl-hint").is_visible()
+    assert not page.evaluate("() => window.sent.some((message) => message.acts)")
+
+
+@pytest.mark.parametrize(
+    "part", [".gnl-hint", ".gnl-counts", ".gnl-where", ".gnl-words", ".gnl"]
+)
+def test_click_beside_the_tiles_gives_the_focus_and_labels_nothing(open_page, part):
+    page = open_page("<input autofocus>")
+    page.wait_for_function("() => window.model.get('fresh') === false")
+    # The outermost part has its margin there.
+    page.locator(part).click(position={"x": 3, "y": 3})
+    wait_focus(page, ".gnl")
+    assert not page.locator(".gnl-hint").is_visible()
+    assert not page.evaluate("() => window.sent.some((message) => message.acts)")
+    page.keyboard.press("u")
+    settle(page)
+    assert page.labeler.session.log.labels() == {IDS[1]: "unsure"}
 
 
 def test_clicks_faster_than_the_kernel_arrive_in_order(page, tmp_path):

@@ -39,6 +39,10 @@ function render({ model, el }) {
   const counts = make("span", "gnl-counts", head);
   const saved = make("span", "gnl-saved", head);
   saved.setAttribute("role", "status");
+  // One line says what the keys do, or that they do nothing as yet.
+  const ready = make("div", "gnl-ready", root);
+  const brief = make("span", "gnl-brief", ready);
+  make("span", "gnl-hint", ready, "click here, then keys work");
   const grid = make("div", "gnl-grid", root);
   grid.setAttribute("role", "listbox");
   const below = make("div", "gnl-below", root);
@@ -68,7 +72,6 @@ function render({ model, el }) {
     ["← ↑ → ↓", "move"], ["n p", "pages"], ["s", "stretch"], ["c", "colours"],
     ["t", "planes"], ["i", "numbers"], ["h", "this help"],
   ];
-  const brief = make("span", "gnl-brief", help);
   for (const [name, word] of keys.slice(2, 6)) brief.append(key(name), ` ${word} `);
   brief.append(key("h"), " all keys");
   const list = make("div", "gnl-keys", help);
@@ -77,7 +80,6 @@ function render({ model, el }) {
       .append(...name.split(" ").flatMap((k) => [key(k), " "]));
     make("span", "", list, word);
   }
-  const hint = make("span", "gnl-hint", help, "click the grid to use the keys");
 
   function key(name) {
     return make("kbd", "gnl-key", null, name);
@@ -426,19 +428,40 @@ function render({ model, el }) {
   }
 
   for (const type of ["keydown", "keyup", "keypress"]) root.addEventListener(type, onKey);
-  // The buttons must not take the focus away from the grid.
-  head.addEventListener("mousedown", (event) => event.preventDefault());
-  previous.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(-1); });
-  next.addEventListener("click", () => { root.focus({ preventScroll: true }); turn(1); });
+  // A click anywhere gives the grid the focus; only one on a tile labels.
+  root.addEventListener("mousedown", (event) => {
+    if (event.button !== 0 || event.target.closest("a")) return;
+    event.preventDefault();
+    root.focus({ preventScroll: true });
+  });
+  previous.addEventListener("click", () => turn(-1));
+  next.addEventListener("click", () => turn(1));
+
+  // Nobody is typing elsewhere: not in an editor, and not to another part of a notebook
+  // than the cell that was run, or the next one, which JupyterLab goes on to.
+  function isFree() {
+    const now = document.activeElement;
+    if (!now || now === document.body) return document.hasFocus();
+    if (now.isContentEditable || now.matches("input, textarea, select, iframe")) return false;
+    const cell = root.closest(".jp-Cell");
+    const other = now.closest(".jp-Cell");
+    return now.contains(root) || (cell && (other === cell || other === cell.nextElementSibling));
+  }
+
+  // The first time that it is shown, not when a page comes back with its kernel.
+  const shown = new ResizeObserver(() => {
+    if (!root.offsetWidth || !model.get("fresh")) return;
+    model.set("fresh", false);
+    model.save_changes();
+    if (isFree()) root.focus({ preventScroll: true });
+  });
+  shown.observe(root);
   // A click flips a tile; a drag gives what the first one got to all it passes.
   let dragged = null;
   const tileAt = (event) => event.target.closest(".gnl-tile");
   grid.addEventListener("mousedown", (event) => {
     const box = tileAt(event);
-    if (event.button !== 0) return;
-    event.preventDefault();
-    root.focus({ preventScroll: true });
-    if (!box) return;
+    if (event.button !== 0 || !box) return;
     cursor = Number(box.dataset.index);
     flip(cursor);
     dragged = { value: current(tiles()[cursor]), seen: new Set([cursor]) };
@@ -455,8 +478,6 @@ function render({ model, el }) {
   });
   const drop = () => { dragged = null; };
   window.addEventListener("mouseup", drop);
-  root.addEventListener("focus", () => { hint.style.display = "none"; });
-  root.addEventListener("blur", () => { hint.style.display = ""; });
 
   let page = null;
   const onState = () => {
@@ -472,6 +493,7 @@ function render({ model, el }) {
   onState();
   return () => {
     clearInterval(clock);
+    shown.disconnect();
     clearTimeout(resting);
     if (widerUrl) URL.revokeObjectURL(widerUrl);
     window.removeEventListener("mouseup", drop);

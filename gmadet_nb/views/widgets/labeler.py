@@ -68,6 +68,8 @@ class CutoutLabeler(anywidget.AnyWidget):
 
     atlas = t.Bytes(b"").tag(sync=True)
     page_state = t.Dict().tag(sync=True)
+    # Not shown yet: when it is, it takes the focus where nobody types elsewhere.
+    fresh = t.Bool(True).tag(sync=True)
 
     def __init__(
         self,
