@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -42,20 +43,22 @@ class Model:
         again = is_again and (session, candidate) not in self.late
         return candidate, session if again else None
 
-    def label(self, session, tile, label):
+    def label(self, session, tile, label, press=None):
         candidate = session.candidate_of(tile)
         if "#" in tile and self.labels.get((candidate, None)) is None:
             self.late.add((session, candidate))
         slot = self.slot(session, tile)
-        self.stack.append((slot, self.labels.get(slot)))
+        self.stack.append((slot, self.labels.get(slot), press))
         self.labels[slot] = label
 
     def undo(self, session):
-        if not self.stack:
-            return None
-        slot, before = self.stack.pop()
-        self.labels[slot] = before
-        return slot[0] + ("#again" if slot[1] is session else "")
+        tiles, press = [], object()
+        while self.stack and (not tiles or self.stack[-1][2] == press):
+            slot, before, press = self.stack.pop()
+            self.labels[slot] = before
+            tiles.append(slot[0] + ("#again" if slot[1] is session else ""))
+            press = object() if press is None else press
+        return tiles
 
     def shown(self, session):
         return {t: self.labels.get(self.slot(session, t)) for t in session.ids}
@@ -73,8 +76,9 @@ def test_any_acts_in_two_kernels_crashes_and_restarts_give_the_state_of_the_mode
     rng, model = np.random.default_rng([7, seed]), Model()
     options = {"repeat_fraction": 0.2, "order": "score"}
     kernels = [make_session(**options), make_session(**options)]
-    for _ in range(150):
-        act = rng.choice(["label", "label", "flip", "undo", "restart", "crash"])
+    acts = ["label", "label", "press", "flip", "undo", "restart", "crash"]
+    for i in range(150):
+        act = rng.choice(acts)
         one = rng.integers(2)
         session = kernels[one]
         tile = session.ids[rng.integers(len(session))]
@@ -82,6 +86,10 @@ def test_any_acts_in_two_kernels_crashes_and_restarts_give_the_state_of_the_mode
             label = [*LABELS, None][rng.integers(4)]
             session.set_label(tile, label)
             model.label(session, tile, label)
+        elif act == "press":
+            for tile in rng.choice(session.ids, 4, replace=False):
+                session.set_label(tile, "bogus", {"press": f"v-{i}"})
+                model.label(session, tile, "bogus", press=i)
         elif act == "flip":
             model.label(session, tile, session.flip(tile))
         elif act == "undo":
@@ -108,19 +116,53 @@ def test_undo_goes_on_after_a_restart_to_the_first_act(make_session):
     for label in ("real", "bogus", "unsure"):
         session.set_label(IDS[5], label)
     again = make_session()
-    assert again.undo() == IDS[5]
+    assert again.undo() == [IDS[5]]
     assert again.label_of(IDS[5]) == "bogus"
     third = make_session()
 
-    assert [third.undo(), third.undo(), third.undo()] == [IDS[5], IDS[5], None]
+    assert [third.undo(), third.undo(), third.undo()] == [[IDS[5]], [IDS[5]], []]
     assert third.label_of(IDS[5]) is None
+
+
+def test_one_press_is_one_undo_after_a_restart_and_a_crash_in_it(make_session):
+    session = make_session()
+    session.set_label(IDS[4], "real")
+    for tile in IDS[5:8]:
+        session.set_label(tile, "bogus", {"press": "v-1"})
+    for tile in IDS[8:10]:
+        session.set_label(tile, "bogus", {"press": "v-2"})
+
+    assert make_session().undo() == [IDS[9], IDS[8]]
+    # The machine goes down when one of three has been taken back.
+    session = make_session()
+    slot, before, time, _ = session._history[-1]
+    session._write(slot, before, {"undo": time})
+    again = make_session()
+    assert again.undo() == [IDS[6], IDS[5]]
+    assert again.undo() == [IDS[4]]
+    assert again.undo() == []
+
+
+def test_acts_of_one_moment_are_undone_last_first(make_session):
+    # A file of labels that was read in: all its lines have one time.
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    log = make_session().log
+    for tile in IDS[:3]:
+        log.record(tile, "real", time=now)
+
+    assert [make_session().undo() for _ in range(4)] == [
+        [IDS[2]],
+        [IDS[1]],
+        [IDS[0]],
+        [],
+    ]
 
 
 def test_undo_reaches_a_candidate_that_is_not_shown(make_session):
     make_session().set_label(IDS[50], "real")
     session = make_session(ids=IDS[:10])
 
-    assert session.undo() == IDS[50]
+    assert session.undo() == [IDS[50]]
     assert IDS[50] not in session
     assert make_session().label_of(IDS[50]) is None
 

@@ -121,9 +121,9 @@ def test_each_act_is_one_line_in_the_order_made(make_labeler, tmp_path):
         {
             "view": "v",
             "results": [
-                {"seq": 1, "id": IDS[0], "error": ""},
-                {"seq": 2, "id": IDS[1], "error": ""},
-                {"seq": 3, "id": IDS[0], "error": ""},
+                {"seq": 1, "ids": [IDS[0]], "error": ""},
+                {"seq": 2, "ids": [IDS[1]], "error": ""},
+                {"seq": 3, "ids": [IDS[0]], "error": ""},
             ],
         }
     ]
@@ -140,7 +140,7 @@ def test_undo_goes_back_to_the_page_of_the_label(make_labeler):
     assert labeler.page_state["page"] == 0
     assert labeler.page_state["tiles"][2]["label"] is None
     say(labeler, {"do": "undo"})
-    assert labeler.answers[-1]["results"][0] == {"seq": 4, "id": None, "error": ""}
+    assert labeler.answers[-1]["results"][0] == {"seq": 4, "ids": [], "error": ""}
 
 
 def test_a_page_turn_changes_picture_and_tiles_together(make_labeler):
@@ -238,7 +238,7 @@ def test_acts_that_come_twice_are_done_once_and_answered_twice(make_labeler, tmp
     once, twice, undo, undo_again = (answer["results"] for answer in labeler.answers)
     assert once == twice
     assert [result["seq"] for result in once] == [1, 2]
-    assert undo == undo_again == [{"seq": 3, "id": IDS[1], "error": ""}]
+    assert undo == undo_again == [{"seq": 3, "ids": [IDS[1]], "error": ""}]
     # One that was on its way for long is not done after later ones either.
     labeler._handle_custom_msg({"view": "v", "acts": first}, [])
     assert len(lines_of(tmp_path)) == 3
@@ -568,13 +568,40 @@ def test_shift_and_a_key_label_what_is_still_open_on_the_page(page, tmp_path):
     assert labels == {IDS[1]: "unsure"} | dict.fromkeys(IDS[2:7], "bogus")
     page.keyboard.press("n")
     settle(page)
-    # The automatic real one, last on the second page, is left alone.
-    page.keyboard.press("Shift+B")
+    # The automatic real one, last on the second page, is labelled, by either key.
+    for key in ("Shift+B", "Shift+R"):
+        page.keyboard.press(key)
+        settle(page)
+    assert set(page.labeler.session.log.labels()) == set(IDS[1:])
+    assert "nothing is unlabelled" in page.locator(".gnl-saved").inner_text()
+
+
+def open_count(page):
+    return page.labeler.page_state["counts"]["unlabeled"]
+
+
+def test_what_one_press_labels_is_counted_and_undone_as_one(page, tmp_path):
+    page.locator(".gnl").focus()
+    page.keyboard.press("u")
     settle(page)
-    assert IDS[0] not in page.labeler.session.log.labels()
+    before = open_count(page)
     page.keyboard.press("Shift+R")
     settle(page)
-    assert page.labeler.session.log.labels()[IDS[0]] == "real"
+
+    saved = page.locator(".gnl-saved")
+    assert "5 labelled real: z takes them back" in saved.inner_text()
+    assert len(lines_of(tmp_path)) == 1 + 5
+    assert before - open_count(page) == 5
+    page.keyboard.press("z")
+    settle(page)
+    assert "took back 5 labels" in saved.inner_text()
+    assert page.labeler.session.log.labels() == {IDS[1]: "unsure"}
+    assert open_count(page) == before
+    # The cursor is on the first of them.
+    assert page.locator(".gnl-cursor").get_attribute("data-id") == IDS[2]
+    page.keyboard.press("z")
+    settle(page)
+    assert page.labeler.session.log.labels() == {}
 
 
 def test_drag_gives_the_label_of_the_first_tile_to_all_it_passes(page):
@@ -592,6 +619,12 @@ def test_drag_gives_the_label_of_the_first_tile_to_all_it_passes(page):
     settle(page)
 
     assert page.labeler.session.log.labels() == dict.fromkeys(IDS[1:4], "real")
+    # One undo for the drag, that of the click before it is another.
+    before = {IDS[2]: "real"}
+    for labels in (before, {}):
+        page.keyboard.press("z")
+        settle(page)
+        assert page.labeler.session.log.labels() == labels
 
 
 def answer_question(page):

@@ -158,7 +158,7 @@ def test_flip_and_undo_go_to_the_log_and_survive_a_restart(log):
     assert session.flip(IDS[0]) == "bogus"
     assert session.flip(IDS[1]) == "real"
     session.set_label(IDS[2], "unsure")
-    assert session.undo() == IDS[2]
+    assert session.undo() == [IDS[2]]
     assert session.flip(IDS[2]) == "real"
 
     again = LabelSession(
@@ -182,7 +182,7 @@ def test_undo_goes_back_to_the_start_and_then_stops(log):
     session.flip(IDS[0])
     session.flip(IDS[0])
 
-    assert [session.undo() for _ in range(3)] == [IDS[0], IDS[0], None]
+    assert [session.undo() for _ in range(3)] == [[IDS[0]], [IDS[0]], []]
     assert session.label_of(IDS[0]) == "bogus"
     assert session.human_label_of(IDS[0]) is None
     assert log.labels() == {}

@@ -9,7 +9,7 @@ from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.label_order import Known, order_candidates
-from gmadet_nb.learning.labels import LABELS, read_lines, replay
+from gmadet_nb.learning.labels import LABELS, last_press, read_lines, replay
 
 # What tells the second showing of a candidate from the first; no name has it.
 _AGAIN = "#again"
@@ -170,7 +170,10 @@ class LabelSession:
         return auto if auto in ("real", "bogus") else None
 
     def set_label(self, tile, label, shown=None):
-        """Record a label (None takes it back) and return the label now in force."""
+        """Record a label (None takes it back) and return the label now in force.
+
+        What is labelled in a row with the same ``shown["press"]`` is one undo.
+        """
         self._check(tile)
         with self._lock, self.log.exclusive():
             self._catch_up()
@@ -178,9 +181,9 @@ class LabelSession:
             if tile.endswith(_AGAIN) and (candidate_id, False) not in self._labels:
                 self._late.add(candidate_id)
             slot = self._slot(tile)
-            before = self._labels.get(slot)
-            time = self._write(slot, label, dict(shown or {}))
-            self._history.append((slot, before, time))
+            before, shown = self._labels.get(slot), dict(shown or {})
+            time = self._write(slot, label, shown)
+            self._history.append((slot, before, time, shown.get("press")))
             return self.label_of(tile)
 
     def flip(self, tile, shown=None):
@@ -194,21 +197,21 @@ class LabelSession:
 
         Returns
         -------
-        str or None
-            The tile whose label changed, which need not be in this session; None if
-            there is nothing left.
+        list of str
+            The tiles whose labels changed, newest first, which need not be in this
+            session: one, or all of one press; none if there is nothing left.
         """
         if not self.log.size:
-            return None
+            return []
+        tiles = []
         with self._lock, self.log.exclusive():
             self._catch_up()
-            if not self._history:
-                return None
-            slot, before, time = self._history[-1]
-            self._write(slot, before, {"undo": time})
-            self._history.pop()
-            again = slot[1] == self._name
-            return slot[0] + _AGAIN if again else slot[0]
+            for slot, before, time, _ in last_press(self._history):
+                self._write(slot, before, {"undo": time})
+                self._history.pop()
+                again = slot[1] == self._name
+                tiles.append(slot[0] + _AGAIN if again else slot[0])
+        return tiles
 
     def counts(self, *, human_only=False):
         """Return how many of the session's candidates have which label in force.

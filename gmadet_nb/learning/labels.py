@@ -131,24 +131,36 @@ def replay(lines):
         (candidate_id, repeat) -> label; what was taken back is not there. ``repeat``
         is False, or the session in which the candidate was shown again.
     history : list of tuple
-        ((candidate_id, repeat), label before, time), oldest first: what undo goes
-        through.
+        ((candidate_id, repeat), label before, time, press), oldest first: what undo
+        goes through. ``press`` is the same for all that one press labelled, else None.
     """
     labels, history = {}, []
     for line in lines:
         slot = line["candidate_id"], line["shown"].get("repeat") or False
         undone = line["shown"].get("undo")
         if undone:
-            times = [time for _, _, time in history]
-            at = times.index(undone) if undone in times else len(history) - 1
+            last = len(history) - 1
+            made = (k for k in range(last, -1, -1) if history[k][2] == undone)
+            at = next(made, last)
             del history[max(at, 0) : at + 1]
         else:
-            history.append((slot, labels.get(slot), time_text(line["time"])))
+            time, press = time_text(line["time"]), line["shown"].get("press")
+            history.append((slot, labels.get(slot), time, press))
         if line["label"] is None:
             labels.pop(slot, None)
         else:
             labels[slot] = line["label"]
     return labels, history
+
+
+def last_press(history):
+    """Return what undo takes back next, newest first: one act, or all of one press."""
+    acts = []
+    for act in reversed(history):
+        if acts and (act[3] is None or act[3] != acts[0][3]):
+            break
+        acts.append(act)
+    return acts
 
 
 def time_text(time):

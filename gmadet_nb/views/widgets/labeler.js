@@ -306,25 +306,35 @@ function render({ model, el }) {
     paintHead();
   }
 
-  function label(index, value) {
+  // What has the same press is taken back by one undo, also after a restart.
+  function label(index, value, press) {
     const tile = tiles()[index];
     if (!tile) return;
     failed.delete(tile.id);
-    push({ do: "label", id: tile.id, label: value });
+    push({ do: "label", id: tile.id, label: value, ...(press && { press }) });
   }
 
-  function flip(index) {
+  function flip(index, press) {
     const tile = tiles()[index];
-    if (tile) label(index, current(tile) === "real" ? "bogus" : "real");
+    if (tile) label(index, current(tile) === "real" ? "bogus" : "real", press);
   }
 
-  // All on the page that nobody and nothing calls otherwise.
+  let presses = 0;
+  const newPress = () => `${view}-${++presses}`;
+
+  function sayHow(n, value) {
+    note = `${n} labelled ${value}: z takes ${n === 1 ? "it" : "them"} back`;
+    paintHead();
+  }
+
+  // All on the page that nobody and nothing has labelled; automatic labels stay.
   function fill(value) {
-    tiles().forEach((tile, index) => {
-      const now = current(tile);
-      const mine = tile.human || waiting.has(tile.id);
-      if (!now || (!mine && now === value)) label(index, value);
-    });
+    const open = tiles().flatMap((tile, index) => (current(tile) ? [] : [index]));
+    const press = newPress();
+    for (const index of open) label(index, value, press);
+    if (open.length) return sayHow(open.length, value);
+    note = "nothing is unlabelled on this page";
+    paintHead();
   }
 
   function move(to) {
@@ -409,12 +419,13 @@ function render({ model, el }) {
         if (result.error) failed.set(act.id || act.do, result.error);
         else failed.delete(act.id || act.do);
         if (act.do !== "undo" || result.error) continue;
-        note = result.id
-          ? `took back the label of ${result.id.split("#")[0]}`
+        const n = result.ids.length;
+        note = n > 1 ? `took back ${n} labels`
+          : n ? `took back the label of ${result.ids[0].split("#")[0]}`
           : "nothing to undo";
       }
       if (undone) {
-        const ids = message.results.map((result) => result.id).filter(Boolean);
+        const ids = message.results.flatMap((result) => result.ids);
         const index = tiles().findIndex((tile) => tile.id === ids[ids.length - 1]);
         if (index >= 0) cursor = index;
       }
@@ -463,8 +474,9 @@ function render({ model, el }) {
     const box = tileAt(event);
     if (event.button !== 0 || !box) return;
     cursor = Number(box.dataset.index);
-    flip(cursor);
-    dragged = { value: current(tiles()[cursor]), seen: new Set([cursor]) };
+    const press = newPress();
+    flip(cursor, press);
+    dragged = { value: current(tiles()[cursor]), seen: new Set([cursor]), press };
   });
   grid.addEventListener("mouseover", (event) => {
     const box = tileAt(event);
@@ -474,7 +486,8 @@ function render({ model, el }) {
     if (dragged.seen.has(index)) return;
     dragged.seen.add(index);
     cursor = index;
-    label(index, dragged.value);
+    label(index, dragged.value, dragged.press);
+    sayHow(dragged.seen.size, dragged.value);
   });
   const drop = () => { dragged = null; };
   window.addEventListener("mouseup", drop);

@@ -39,10 +39,11 @@ class CutoutLabeler(anywidget.AnyWidget):
     a second time.
 
     Messages to Python: ``{"view": str, "acts": [act, ...]}`` with an act
-    ``{"seq": int, "do": "label", "id": str, "label": str or None}``,
+    ``{"seq": int, "do": "label", "id": str, "label": str or None}``, with a ``"press"``
+    where it is one of several that are undone together,
     ``{"seq": int, "do": "undo"}``, ``{"seq": int, "do": "page", "page": int}`` or
     ``{"seq": int, "do": "look", "part": str}``, which goes on to the next of `LOOKS`.
-    The answer: ``{"view": str, "results": [{"seq", "id", "error"}, ...]}``. A message
+    The answer: ``{"view": str, "results": [{"seq", "ids", "error"}, ...]}``. A message
     ``{"view": str, "ask": str}`` asks what surrounds a tile's candidate, and is
     answered by ``{"view": str, "about": {...}}`` with a picture.
 
@@ -116,10 +117,10 @@ class CutoutLabeler(anywidget.AnyWidget):
                 self.page_state = self._describe(ids)
 
     def act(self, act):
-        """Do one act of the front end and return the candidate concerned, or None."""
+        """Do one act of the front end and return the tiles whose labels changed."""
         if act["do"] == "page":
             self.turn_to(act["page"])
-            return None
+            return []
         if act["do"] == "undo":
             return self._undo()
         if act["do"] == "look":
@@ -127,20 +128,22 @@ class CutoutLabeler(anywidget.AnyWidget):
             at = choices.index(self._look[act["part"]])
             chosen = choices[(at + 1) % len(choices)]
             self.turn_to(self._page, self._look | {act["part"]: chosen})
-            return None
+            return []
         tile = act["id"]
         shown = {"page": self._page, "caption": self._caption(tile)} | self._look
+        if "press" in act:
+            shown["press"] = str(act["press"])
         self.session.set_label(tile, act["label"], shown)
-        return tile
+        return [tile]
 
     def _undo(self):
-        tile = self.session.undo()
+        tiles = self.session.undo()
         # One of an earlier session may not be among those that are shown in this one.
-        if tile is not None and tile in self.session:
-            page = self.session.page_of(tile)
+        if tiles and tiles[-1] in self.session:
+            page = self.session.page_of(tiles[-1])
             if page != self._page:
                 self.turn_to(page)
-        return tile
+        return tiles
 
     def _caption(self, tile):
         return self._captions.get(self.session.candidate_of(tile), "")
@@ -186,9 +189,9 @@ class CutoutLabeler(anywidget.AnyWidget):
 
     def _do(self, act):
         """Return the result of an act, an error as text."""
-        result = {"seq": act["seq"], "id": None, "error": ""}
+        result = {"seq": act["seq"], "ids": [], "error": ""}
         try:
-            result["id"] = self.act(act)
+            result["ids"] = self.act(act)
         # Nobody sees the traceback of a callback: the page shows the error.
         except Exception as error:
             logger.exception("A label was not saved.")
