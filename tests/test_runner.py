@@ -10,10 +10,14 @@ import time
 import fake_chain
 import pytest
 
-from gmadet_nb.campaign.plan import check_paths, open_campaign
+from gmadet_nb.campaign.checks import check_paths
+from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.runner import campaign_status, run_campaign
 from gmadet_nb.campaign.stages import WORKFLOWS, producers, select_stages
 from gmadet_nb.errors import BadInputError, BadParameterError, StageError
+
+MADE_OF_STAMPS = "# Made of the stamps of 'a.npz'.\nworkflow: stamps\ncutout_size: 63\n"
+OF_STAMPS_FIRST_VERSION = MADE_OF_STAMPS.replace("workflow: stamps\n", "")
 
 
 class Chain:
@@ -193,6 +197,44 @@ def test_the_run_of_another_campaign_is_overwritten_by_force_alone(chain):
     assert (chain.run / "params.yaml").read_text() == before
     chain.start("images_dir=./images", last="01")  # the same folder
     assert chain.start("images_dir=other", last="01", force=True) == ["01_images"]
+
+
+@pytest.mark.parametrize("params", [MADE_OF_STAMPS, OF_STAMPS_FIRST_VERSION])
+@pytest.mark.parametrize("force", [False, True])
+def test_stamps_from_elsewhere_are_not_replaced_even_by_force(chain, params, force):
+    chain.run.mkdir()
+    (chain.run / "params.yaml").write_text(params)
+    (chain.run / "cutouts.h5").write_text("stamps")
+    for choices in ({}, {"last": "01"}, {"first": "04"}, {"first": "06"}):
+        with pytest.raises(BadParameterError, match=r"run holds stamps .* another run"):
+            chain.start(force=force, **choices)
+    assert sorted(path.name for path in chain.run.iterdir()) == [
+        "cutouts.h5",
+        "params.yaml",
+    ]
+    assert (chain.run / "params.yaml").read_text() == params
+
+
+@pytest.mark.parametrize("params", [MADE_OF_STAMPS, OF_STAMPS_FIRST_VERSION])
+def test_run_of_stamps_is_one_after_it_has_run_too(chain, params):
+    chain.run.mkdir()
+    (chain.run / "params.yaml").write_text(params)
+    for _ in range(2):
+        campaign = open_campaign("run", notebooks=chain.notebooks)
+        assert campaign.workflow == "stamps"
+        assert campaign.parameters["04_cutouts"]["cutout_size"] == 63
+        run_campaign(campaign, first="06", last="06", echo=chain.lines.append)
+    assert chain.lines[-1] == "06_label is up to date"
+    with pytest.raises(BadParameterError, match="holds stamps"):
+        chain.start()
+
+
+def test_workflow_of_stamps_wants_stamps(chain):
+    with pytest.raises(BadParameterError, match="gmadet-nb stamps FILE run"):
+        chain.start("workflow=stamps")
+    chain.start(last="01")
+    with pytest.raises(BadParameterError, match="made of stamps, and run is none"):
+        chain.start("workflow=stamps", force=True)
 
 
 def test_a_run_folder_that_was_moved_is_opened_where_it_is(chain):

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 from fake_run import make_run
+from papermill import execute_notebook
+from papermill.exceptions import PapermillExecutionError
 
 from gmadet_nb.campaign.cli import main
-from gmadet_nb.campaign.plan import open_campaign
+from gmadet_nb.campaign.plan import default_notebooks, open_campaign
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import labeling
@@ -87,8 +89,41 @@ def test_cube_of_gmadet_keeps_labels_and_its_one_plane(tmp_path, rng):
     auto = labeling.automatic_labels(run.read_table("crossmatch"))
     assert auto == {"a": "real", "b": "bogus", "c": "bogus"}
     assert not run.has_table("scores")
-    with pytest.raises(BadInputError, match="must be new"):
+    with pytest.raises(BadInputError, match=r"must be new, and .* has cutouts\.h5"):
         make_stamp_run(run, stamps, source="cube.npz")
+    run.cutouts_path.unlink()
+    with pytest.raises(BadInputError, match=r"must be new, and .* has params\.yaml"):
+        make_stamp_run(run, stamps, source="cube.npz")
+
+
+def test_campaign_and_notebook_from_images_leave_a_run_of_stamps_alone(
+    tmp_path, survey, capsys
+):
+    path = save(tmp_path / "alerts.npz", survey)
+    folder = tmp_path / "run"
+    assert main(["stamps", str(path), str(folder)]) == 0
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    (tmp_path / "x.yaml").write_text(f"run_dir: {folder}\n")
+    assert main(["run", str(tmp_path / "x.yaml"), "--force"]) == 2
+    assert "holds stamps from elsewhere" in capsys.readouterr().err
+    with pytest.raises(PapermillExecutionError, match="holds stamps from elsewhere"):
+        execute_notebook(
+            default_notebooks() / "01_images.ipynb",
+            tmp_path / "out.ipynb",
+            parameters={"run_dir": str(folder)},
+            progress_bar=False,
+        )
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["01_images", "02_simulate", "03_detect", "04_cutouts"]
+)
+def test_notebook_that_works_on_images_opens_no_run_of_stamps(name):
+    text = (default_notebooks() / f"{name}.ipynb").read_text()
+    assert text.count("RunDir(run_dir)") == 1
+    assert "RunDir(run_dir).for_exposures()" in text
 
 
 def test_folders_that_went_out_come_back_whole(tmp_path):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gmadet_nb.campaign.checks import check_paths, check_same_run, check_stamps
 from gmadet_nb.campaign.manifest import (
     Manifest,
     describe_inputs,
@@ -16,7 +17,7 @@ from gmadet_nb.campaign.manifest import (
     versions,
     why_to_run,
 )
-from gmadet_nb.campaign.plan import check_paths, check_same_run, write_resolved
+from gmadet_nb.campaign.plan import write_resolved
 from gmadet_nb.campaign.source_code import SourceCode
 from gmadet_nb.campaign.stages import producers, select_stages
 from gmadet_nb.errors import BadInputError, StageError
@@ -52,7 +53,8 @@ def run_campaign(campaign, *, first=None, last=None, force=False, echo=print):
     first, last : str, optional
         Stages to begin and end with.
     force : bool
-        Also run what is up to date, and in a folder that holds another run.
+        Also run what is up to date, and in a folder that holds another run, but not
+        in place of stamps from elsewhere.
     echo : callable
         Takes each line meant for the terminal.
 
@@ -65,13 +67,14 @@ def run_campaign(campaign, *, first=None, last=None, force=False, echo=print):
     ------
     BadParameterError
         If something outside the run folder that a parameter names is absent, or
-        the folder holds a run of another workflow or of other images.
+        the folder holds a run of another workflow or of other images, or stamps.
     BadInputError
         If an earlier stage has not finished, or another runner holds the folder.
     StageError
         If a cell failed.
     """
     stages = select_stages(campaign.stages, first=first, last=last)
+    check_stamps(campaign)
     check_paths(campaign, stages)
     if not force:
         check_same_run(campaign)

@@ -142,7 +142,10 @@ def _apply_stages():
     )
 
 
-WORKFLOWS = {"train": TRAIN, "apply": _apply_stages()}
+# Cutouts from elsewhere: no stage that starts from images may run on them.
+_STAMPS = tuple(stage for stage in TRAIN if stage.name == "06_label")
+
+WORKFLOWS = {"train": TRAIN, "apply": _apply_stages(), "stamps": _STAMPS}
 
 
 def select_stages(stages, *, first=None, last=None):

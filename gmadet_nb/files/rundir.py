@@ -26,6 +26,10 @@ TABLES = {
     "ranked": "10_check_inference",
     "suspects": "10_check_inference",
 }
+# How params.yaml of a run made by `gmadet-nb stamps` says so.
+_OF_STAMPS = re.compile(
+    r"^(# Made of the stamps of|workflow: *\"?stamps)", re.MULTILINE
+)
 # Names the folder in which relative paths of a notebook start.
 PROJECT_VARIABLE = "GMADET_NB_PROJECT"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
@@ -147,6 +151,28 @@ class RunDir:
     def _fits(self, folder, exposure_id):
         name = check_name(str(exposure_id), what="exposure_id")
         return self.root / folder / f"{name}.fits"
+
+    @property
+    def of_stamps(self):
+        """Whether the run was made of stamps from elsewhere, not of exposures."""
+        path = self.params_path
+        return path.is_file() and bool(_OF_STAMPS.search(path.read_text("utf-8")))
+
+    def for_exposures(self):
+        """Return the run, to be filled from exposures.
+
+        Raises
+        ------
+        BadInputError
+            If it was made of stamps, which would be replaced.
+        """
+        if self.of_stamps:
+            raise BadInputError(
+                f"{self.root} holds stamps from elsewhere (`gmadet-nb stamps`), which "
+                "a run from images would replace. Set another run_dir; to label these "
+                f"stamps: gmadet-nb label {self.root}."
+            )
+        return self
 
     @property
     def cutouts_path(self):

@@ -20,13 +20,15 @@ def make_stamp_run(run, stamps, *, source):
     Raises
     ------
     BadInputError
-        If the run has cutouts already: nothing is overwritten.
+        If there is a run in the folder already: nothing is overwritten.
     """
-    if run.cutouts_path.exists():
-        raise BadInputError(
-            f"A run folder to fill with stamps must be new, and {run.root} has "
-            "cutouts. Name another one."
-        )
+    tables = [run.table_path(name) for name in ("exposures", "candidates")]
+    for path in (run.cutouts_path, run.params_path, *tables):
+        if path.exists():
+            raise BadInputError(
+                f"A run folder to fill with stamps must be new, and {run.root} has "
+                f"{path.name}. Name another one."
+            )
     table, store_size = stamps.table, stamps.pixels.shape[1]
     with create_store(run.cutouts_path, size=store_size) as writer:
         for exposure_id in np.unique(table["exposure_id"]):
@@ -47,8 +49,18 @@ def make_stamp_run(run, stamps, *, source):
         scores = table["candidate_id", "exposure_id", "score"]
         scores.meta["source"] = source
         run.write_table("scores", scores)
-    lines = f"# Made of the stamps of {source!r}.", f"cutout_size: {store_size}", ""
-    with atomic_path(run.params_path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
+    _write_params(run, store_size, source)
     # Last: who finds candidates finds the rest, too.
     run.write_table("candidates", known)
+
+
+def _write_params(run, size, source):
+    """Write what makes the folder a run of stamps, and keeps other workflows off."""
+    lines = (
+        f"# Made of the stamps of {source!r}.",
+        "workflow: stamps  # no exposures: what needs them is refused here",
+        f"cutout_size: {size}  # [pixel]",
+        "",
+    )
+    with atomic_path(run.params_path) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
