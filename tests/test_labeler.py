@@ -13,8 +13,8 @@ from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
 from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
-from gmadet_nb.views.widgets.atlas import draw_atlas, picture_bytes
-from gmadet_nb.views.widgets.labeler import LOOKS, CutoutLabeler
+from gmadet_nb.views.widgets.atlas import LOOKS, draw_atlas, picture_bytes
+from gmadet_nb.views.widgets.labeler import CutoutLabeler
 
 IDS = [f"e1_c{i:05d}" for i in range(10)]
 
@@ -364,6 +364,7 @@ MOCK = """async ([source, css, state, png, before]) => {
     },
     on: (name, call) => { (calls[name] = calls[name] || []).push(call); },
     off: () => {},
+    fire: (name) => (calls[name] || []).forEach((call) => call()),
     save_changes: () => {},
     send: (message) => window.sent.push(message),
     answer: (message, pictures = []) => {
@@ -381,13 +382,78 @@ MOCK = """async ([source, css, state, png, before]) => {
 }"""
 
 
+MALFORMED = [
+    None,
+    [],
+    {},
+    {"view": "v"},
+    {"view": "v", "acts": {"seq": 1}},
+    {"view": "v", "acts": [None]},
+    {"view": "v", "acts": [{"do": "undo"}]},
+    {"view": "v", "acts": [{"seq": 1, "do": "redo"}]},
+    {"view": "v", "acts": [{"seq": 1, "do": "page"}]},
+    {"view": "v", "acts": [{"seq": 1, "do": "label", "id": 7, "label": "real"}]},
+    {"view": "v", "ask": 7},
+]
+
+
+@pytest.mark.parametrize("content", MALFORMED)
+def test_message_that_is_none_is_answered_by_an_error_and_not_done(
+    make_labeler, content, caplog
+):
+    labeler = make_labeler(context=Around())
+    before = dict(labeler.page_state)
+    labeler._handle_custom_msg(content, [])
+
+    [answer] = labeler.answers
+    assert "A message of the page must" in answer["error"]
+    assert answer["view"] == (content["view"] if content else None)
+    assert dict(labeler.page_state) == before
+    assert not labeler.session.log.size
+
+
+def test_message_that_fails_within_is_answered_too(make_labeler, monkeypatch, caplog):
+    labeler = make_labeler()
+
+    def broken(*args):
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(labeler, "_describe", broken)
+    say(labeler, label(IDS[0], "real"))
+    assert labeler.answers == [{"view": "v", "acts": True, "error": "the disk is gone"}]
+
+
+@pytest.mark.parametrize("order", ["unlabeled", "score"])
+def test_session_that_goes_on_says_where_the_labelled_ones_are(tmp_path, order):
+    def open_again():
+        session = LabelSession(
+            IDS, LabelLog(tmp_path / "anna.jsonl"), order=order, page_size=3
+        )
+        return CutoutLabeler(session, Store(), n_columns=3)
+
+    first = open_again()
+    assert first.page_state["opening"] == ""
+    for key in IDS[:4]:
+        first.session.set_label(key, "real")
+    state = open_again().page_state
+
+    place = {"unlabeled": "they come last now", "score": "the first page with open"}
+    assert state["opening"].startswith("4 labelled before: ")
+    assert place[order] in state["opening"]
+    assert state["page"] == {"unlabeled": 0, "score": 1}[order]
+
+
 @pytest.fixture
 def open_page(browser, make_labeler):
     """Return a function that shows a grid in a page, after what else it holds."""
     pages = []
 
-    def open_page(before=""):
+    def open_page(before="", labelled=()):
         labeler = make_labeler(auto_labels={IDS[0]: "real"}, context=Around())
+        if labelled:
+            for key in labelled:
+                labeler.session.set_label(key, "real")
+            labeler = make_labeler(context=Around())
         page = browser.new_page(viewport={"width": 900, "height": 500})
         pages.append(page)
         page.set_content("<html><body></body></html>")
@@ -515,6 +581,62 @@ def test_acts_that_got_lost_are_sent_again(page, tmp_path):
     # Both came in the end: once each, in order, and the answers settle their own acts.
     assert [line["candidate_id"] for line in lines_of(tmp_path)] == IDS[1:3]
     assert page.locator(".gnl-saved").inner_text() == "all saved"
+
+
+def test_page_says_what_to_do_when_nobody_answers(page):
+    advice = page.locator(".gnl-advice")
+    page.locator(".gnl-tile").nth(0).click()
+    page.wait_for_function(
+        "document.querySelector('.gnl-saved').innerText.includes('no answer')"
+    )
+    assert "Everything shown as saved is on disk" in advice.inner_text()
+    assert "start gmadet-nb label again" in advice.inner_text()
+    settle(page)
+    assert not advice.is_visible()
+
+
+def test_page_in_a_notebook_says_at_once_that_its_kernel_is_gone(open_page):
+    page = open_page()
+    page.evaluate(
+        """() => {
+          document.body.className = 'jp-NotebookPanel jupyter-widgets-disconnected';
+          window.model.send = () => { throw new Error('Kernel is dead'); };
+          window.model.fire('comm_live_update');
+        }"""
+    )
+    status = page.locator(".gnl-saved")
+    assert status.inner_text() == "the kernel is gone"
+    assert "Run the cells again" in page.locator(".gnl-advice").inner_text()
+    page.locator(".gnl-tile").nth(0).click()
+    assert status.inner_text() == "the kernel is gone: 1 not saved"
+    assert page.locator(".gnl-tile").nth(0).get_attribute("data-status") == "waiting"
+
+
+def test_page_shows_that_a_message_was_refused_and_sends_it_no_more(page, caplog):
+    tiles = page.locator(".gnl-tile")
+    tiles.nth(0).click()
+    tiles.nth(1).click()
+    page.evaluate("() => { window.sent.find((m) => m.acts).acts[0].seq = 'one'; }")
+    settle(page)
+
+    assert tiles.nth(0).get_attribute("data-status") == "failed"
+    assert tiles.nth(1).get_attribute("data-status") == "saved"
+    assert "must hold acts with a number" in page.locator(".gnl-saved").inner_text()
+    assert page.labeler.session.log.labels() == {IDS[2]: "real"}
+    tiles.nth(0).click()
+    settle(page)
+    assert page.locator(".gnl-saved").inner_text() == "all saved"
+    assert page.labeler.session.log.labels() == {IDS[1]: "real", IDS[2]: "real"}
+
+
+def test_page_opens_with_where_the_labelled_ones_are(open_page):
+    page = open_page(labelled=IDS[:3])
+    status = page.locator(".gnl-saved")
+    assert "3 labelled before: they come last now" in status.inner_text()
+    page.locator(".gnl").focus()
+    page.keyboard.press("u")
+    settle(page)
+    assert status.inner_text() == "all saved"
 
 
 def test_keys_label_move_turn_and_undo_and_none_gets_out(page, tmp_path):

@@ -15,6 +15,8 @@ ORDERS = (
     "query",
     "random",
 )
+# In these, what a labeler has labelled comes after all else.
+_LABELED_LAST = ("unlabeled", "suspects", "query")
 # The query looks among so many pages of candidates nearest to the threshold.
 _POOL_PAGES = 6
 
@@ -64,6 +66,27 @@ class Known:
     def score_of(self, ids):
         """Return the scores of candidates, NaN where there is none."""
         return np.array([self.scores.get(key, np.nan) for key in ids], dtype=float)
+
+
+def describe_opening(order, n_labeled, n_total):
+    """Return where a session that goes on opens, in words; "" where one begins.
+
+    Parameters
+    ----------
+    order : str
+        One of `ORDERS`.
+    n_labeled : int
+        Candidates that this labeler has labelled before, of
+    n_total : int
+        those that the session shows.
+    """
+    if not n_labeled:
+        return ""
+    if n_labeled >= n_total:
+        return f"all {n_labeled} were labelled before"
+    if order in _LABELED_LAST:
+        return f"{n_labeled} labelled before: they come last now, the open ones first"
+    return f"{n_labeled} labelled before: going on at the first page with open ones"
 
 
 def order_candidates(ids, order, known, *, page_size, rng=None):

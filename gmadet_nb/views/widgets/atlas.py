@@ -6,13 +6,27 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
 
-from gmadet_nb.views.stretch import GAP, WHITE, stretch_triplets
+from gmadet_nb.views.stretch import GAP, STRETCHES, WHITE, stretch_triplets
 
 _GAP_WIDTH = 2  # [pixel] between planes; half of it around each triplet
 _NO_MEASUREMENT_RGB = (77, 66, 117)
 # Grey levels to colours, each from dark to bright; safe for the colour-blind.
 COLOR_MAPS = ("gray", "gray_r", "cividis")
+PLANES = {"all": (0, 1, 2), "science": (0,), "reference": (1,), "difference": (2,)}
+# What each part of the look can be, in the order in which a key goes through it.
+LOOKS = {
+    "stretch": tuple(STRETCHES),
+    "colors": COLOR_MAPS,
+    "planes": tuple(PLANES),
+}
 _LETTERS = {"real": "R", "bogus": "B", "unsure": "?"}
+
+
+def next_look(look, part):
+    """Return a look, one choice a part of `LOOKS`, with the next one for a part."""
+    choices = LOOKS[part]
+    at = choices.index(look[part])
+    return look | {part: choices[(at + 1) % len(choices)]}
 
 
 def draw_atlas(pixels, *, n_columns, stretch="middle", planes=(0, 1, 2)):

@@ -24,7 +24,9 @@ function render({ model, el }) {
   let sentAt = 0;
   let triedAt = 0; // when they were sent the last time
   let failed = new Map(); // candidate -> why its label was not saved
-  let note = "";
+  // Where a person was is not where the page opens: labelled ones may come last now.
+  let note = (model.get("fresh") && model.get("page_state").opening) || "";
+  let refused = ""; // why Python did not understand a message
   let url = null;
 
   const root = make("div", "gnl", el);
@@ -43,6 +45,8 @@ function render({ model, el }) {
   const ready = make("div", "gnl-ready", root);
   const brief = make("span", "gnl-brief", ready);
   make("span", "gnl-hint", ready, "click here, then keys work");
+  const advice = make("div", "gnl-advice", root);
+  advice.setAttribute("role", "alert");
   const grid = make("div", "gnl-grid", root);
   grid.setAttribute("role", "listbox");
   const below = make("div", "gnl-below", root);
@@ -167,13 +171,29 @@ function render({ model, el }) {
     let nWaiting = held.length + unsaved().filter((act) => act.do === "undo").length;
     for (const { n } of waiting.values()) nWaiting += n;
     const late = sent.length && Date.now() - sentAt > PATIENCE;
+    const gone = Boolean(root.closest(".jupyter-widgets-disconnected"));
     let text = note || "all saved";
     if (nWaiting) text = `${nWaiting} not saved yet`;
-    if (late) text = `no answer from the kernel: ${nWaiting} not saved`;
+    if (gone) text = `the kernel is gone${nWaiting ? `: ${nWaiting} not saved` : ""}`;
+    else if (late) text = `no answer from the kernel: ${nWaiting} not saved`;
+    if (refused) text = `NOT DONE: ${refused}`;
     if (failed.size) text = `${failed.size} NOT SAVED: ${[...failed.values()].pop()}`;
     saved.textContent = text;
     saved.dataset.status =
-      failed.size || late ? "failed" : nWaiting ? "waiting" : "saved";
+      failed.size || late || gone || refused ? "failed" : nWaiting ? "waiting" : "saved";
+    advice.textContent = gone || late ? whatToDo(gone) : "";
+  }
+
+  // What is shown as saved is on disk: nobody need fear to start again.
+  function whatToDo(gone) {
+    const safe = "Everything shown as saved is on disk. ";
+    if (!root.closest(".jp-NotebookPanel")) {
+      return safe + "Reload this page; if it does not come back, start gmadet-nb label " +
+        "again and open the address that it prints.";
+    }
+    return safe + (gone ? "" : "A busy kernel answers later; if it is gone, ") +
+      (gone ? "Run the cells again" : "restart it and run the cells again") +
+      " (menu Run, Run All Cells).";
   }
 
   // Only when the cursor rests: the frames are read from disk.
@@ -271,7 +291,7 @@ function render({ model, el }) {
   }
 
   function push(act) {
-    note = "";
+    note = refused = "";
     queue.push({ seq: ++seq, ...act });
     if (act.do === "label") {
       const n = waiting.get(act.id)?.n || 0;
@@ -291,17 +311,25 @@ function render({ model, el }) {
   function pump() {
     if (sent.length || !queue.length) return;
     sent = queue.splice(0, 200);
-    sentAt = triedAt = Date.now();
-    model.send({ view, acts: sent });
+    sentAt = Date.now();
+    deliver();
+  }
+
+  function deliver() {
+    triedAt = Date.now();
+    try {
+      model.send({ view, acts: sent });
+    } catch (error) {
+      console.warn("No kernel takes the labels.", error); // they are sent again
+    }
   }
 
   // What was under way when a connection broke is lost; Python does no act twice.
   function sendAgain() {
     if (!sent.length) return;
     if (Date.now() - triedAt > PATIENCE) {
-      triedAt = Date.now();
       asked = null;
-      model.send({ view, acts: sent });
+      deliver();
     }
     paintHead();
   }
@@ -401,9 +429,27 @@ function render({ model, el }) {
     };
   }
 
+  // Python did nothing of what was sent, and never will.
+  function refuse(message) {
+    refused = message.error;
+    if (message.acts) {
+      for (const act of sent) {
+        settle(act);
+        if (act.do === "label") failed.set(act.id, refused);
+      }
+      sent = [];
+      pump();
+    }
+    paint();
+  }
+
   function onAnswer(message, buffers) {
     if (message && message.about && message.view === view) {
       showAround(message.about, buffers);
+      return;
+    }
+    if (message && message.error && (message.view ?? view) === view) {
+      refuse(message);
       return;
     }
     if (!message || !message.results) return;
@@ -502,6 +548,7 @@ function render({ model, el }) {
   model.on("change:page_state", onState);
   model.on("change:atlas", rebuild);
   model.on("msg:custom", onAnswer);
+  model.on("comm_live_update", paintHead);
   const clock = setInterval(sendAgain, 1000);
   onState();
   return () => {
@@ -513,6 +560,7 @@ function render({ model, el }) {
     model.off("change:page_state", onState);
     model.off("change:atlas", rebuild);
     model.off("msg:custom", onAnswer);
+    model.off("comm_live_update", paintHead);
     if (url) URL.revokeObjectURL(url);
   };
 }

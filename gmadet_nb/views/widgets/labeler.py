@@ -9,23 +9,18 @@ import anywidget
 import numpy as np
 import traitlets as t
 
-from gmadet_nb.views.stretch import STRETCHES
+from gmadet_nb.learning.label_order import describe_opening
 from gmadet_nb.views.widgets.atlas import (
-    COLOR_MAPS,
+    LOOKS,
+    PLANES,
     draw_atlas,
     draw_still,
+    next_look,
     picture_bytes,
 )
+from gmadet_nb.views.widgets.messages import check_message
 
 logger = logging.getLogger(__name__)
-
-_PLANES = {"all": (0, 1, 2), "science": (0,), "reference": (1,), "difference": (2,)}
-# What each part of the look can be, in the order in which a key goes through it.
-LOOKS = {
-    "stretch": tuple(STRETCHES),
-    "colors": COLOR_MAPS,
-    "planes": tuple(_PLANES),
-}
 
 
 class CutoutLabeler(anywidget.AnyWidget):
@@ -38,14 +33,7 @@ class CutoutLabeler(anywidget.AnyWidget):
     answer the front end sends the same acts again; those that were done are not done
     a second time.
 
-    Messages to Python: ``{"view": str, "acts": [act, ...]}`` with an act
-    ``{"seq": int, "do": "label", "id": str, "label": str or None}``, with a ``"press"``
-    where it is one of several that are undone together,
-    ``{"seq": int, "do": "undo"}``, ``{"seq": int, "do": "page", "page": int}`` or
-    ``{"seq": int, "do": "look", "part": str}``, which goes on to the next of `LOOKS`.
-    The answer: ``{"view": str, "results": [{"seq", "ids", "error"}, ...]}``. A message
-    ``{"view": str, "ask": str}`` asks what surrounds a tile's candidate, and is
-    answered by ``{"view": str, "about": {...}}`` with a picture.
+    `gmadet_nb.views.widgets.messages` has the messages.
 
     Parameters
     ----------
@@ -88,6 +76,10 @@ class CutoutLabeler(anywidget.AnyWidget):
         self._page, self._blind, self._context = 0, blind, context
         self._look = {part: choices[0] for part, choices in LOOKS.items()}
         self._answered = {}  # view -> results of its last acts, by their number
+        counts = session.counts()
+        self._opening = describe_opening(
+            session.order, counts["human"], counts["total"]
+        )
         # Messages may come in another thread than the one that runs the cells.
         self._lock = threading.RLock()
         self.on_msg(lambda _, content, buffers: self._receive(content))
@@ -107,7 +99,7 @@ class CutoutLabeler(anywidget.AnyWidget):
                 self._store.read(shown),
                 n_columns=self.n_columns,
                 stretch=look["stretch"],
-                planes=_PLANES[look["planes"]],
+                planes=PLANES[look["planes"]],
             )
             picture = picture_bytes(atlas, look["colors"])
             self._page, self._look = page, look
@@ -124,10 +116,7 @@ class CutoutLabeler(anywidget.AnyWidget):
         if act["do"] == "undo":
             return self._undo()
         if act["do"] == "look":
-            choices = LOOKS[act["part"]]
-            at = choices.index(self._look[act["part"]])
-            chosen = choices[(at + 1) % len(choices)]
-            self.turn_to(self._page, self._look | {act["part"]: chosen})
+            self.turn_to(self._page, next_look(self._look, act["part"]))
             return []
         tile = act["id"]
         shown = {"page": self._page, "caption": self._caption(tile)} | self._look
@@ -168,11 +157,22 @@ class CutoutLabeler(anywidget.AnyWidget):
         self.send({"view": content.get("view"), "about": about}, picture)
 
     def _receive(self, content):
-        if "ask" in content:
-            if self._context is not None:
+        """Answer a message of the page, be it with an error."""
+        try:
+            check_message(content)
+            if "acts" in content:
+                self._do_all(content["view"], content["acts"])
+            elif self._context is not None:
                 self._tell(content)
-            return
-        view, acts = content.get("view"), content.get("acts", [])
+        # Nobody sees the traceback of a callback: the page shows the error.
+        except Exception as error:
+            logger.exception("A message of the page could not be answered.")
+            known = content if isinstance(content, dict) else {}
+            about = {"view": known.get("view"), "acts": "ask" not in known}
+            self.send(about | {"error": str(error) or type(error).__name__})
+
+    def _do_all(self, view, acts):
+        """Do acts, those that come a second time not again, and answer."""
         with self._lock:
             done = self._answered.get(view, {})
             again = bool(acts) and acts[0]["seq"] <= max(done, default=0)
@@ -218,7 +218,8 @@ class CutoutLabeler(anywidget.AnyWidget):
             "counts": self.session.counts(human_only=self._blind),
             "look": dict(self._look),
             "context": self._context is not None,
-            "n_planes": len(_PLANES[self._look["planes"]]),
+            "opening": self._opening,
+            "n_planes": len(PLANES[self._look["planes"]]),
             "tiles": tiles,
         }
 
