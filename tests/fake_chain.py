@@ -31,7 +31,11 @@ PARAMETERS = {
         "cutout_size: int = 32  # [pixel] side of a cutout",
         "label_unmatched_as_bogus: bool = False  # as gmadet does with --false",
     ],
-    "06_label": ["interactive: bool = True  # show the grid"],
+    "06_label": [
+        "interactive: bool = True  # show the grid",
+        "show_mag_range: list = []  # [mag] from one to the other",
+        "show_labels: list = []  # only these",
+    ],
     "09_infer": ['model: str = ""  # folder of model.json, empty for its own'],
     "10_check_inference": [
         'workflow: str = "train"  # train or apply',

@@ -13,8 +13,10 @@ from gmadet_nb.campaign import cli
 from gmadet_nb.campaign.plan import default_notebooks, open_campaign
 from gmadet_nb.campaign.runner import campaign_status
 from gmadet_nb.campaign.stages import WORKFLOWS
+from gmadet_nb.campaign.steps.products import open_context
 from gmadet_nb.campaign.summary import summary
 from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.learning.cutouts import CutoutStore
 
 
 @pytest.fixture
@@ -85,6 +87,15 @@ def test_the_keys_of_the_tables_are_unique_and_fit_together(run):
     assert sorted(scored) == sorted(candidates)
     exposures = set(run.read_table("exposures")["exposure_id"])
     assert set(run.read_table("candidates")["exposure_id"]) <= exposures
+
+
+def test_surroundings_of_a_candidate_have_its_cutout_in_the_middle(run):
+    store = CutoutStore(run.cutouts_path)
+    context = open_context(run, store.size)
+    key = store.candidate_ids[0]
+    wider, middle = context.pixels(key), slice(48, 80)
+    assert wider.shape == (128, 128, 3)
+    np.testing.assert_array_equal(wider[middle, middle], store.read([key])[0])
 
 
 def test_most_hidden_transients_stand_at_the_top_of_the_list(demo):

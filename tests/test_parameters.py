@@ -37,6 +37,8 @@ def test_the_tagged_cell_is_read_with_types_defaults_and_comments(schemas):
         ("gain", "auto", "auto"),
         ("gain", 2, 2.0),
         ("label_unmatched_as_bogus", True, True),
+        ("show_labels", ["real", ""], ["real", ""]),
+        ("show_mag_range", [15, 20.5], [15, 20.5]),
         ("mag_range", [15, 20.5], [15, 20.5]),
         ("mag_range", [], []),
         ("reference", "best", "best"),
@@ -64,6 +66,7 @@ def test_a_value_of_the_right_type_is_taken(schemas, name, value, wanted):
         ("mag_range", 14, r"must be a list like \[14.0, 23.0\], got 14"),
         ("mag_range", ["14", "20"], "must be a list like"),
         ("mag_range", [True, 20], "must be a list like"),
+        ("show_labels", ["real", 1], "must be list, got"),
         ("images_dir", 12, r"must be str, got 12 \(int\)"),
     ],
 )

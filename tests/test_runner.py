@@ -179,6 +179,13 @@ def test_a_model_of_cutouts_of_another_size_is_refused(chain, workflow):
     check_paths(campaign, campaign.stages)
 
 
+@pytest.mark.parametrize("workflow", ["apply", "stamps"])
+def test_labelling_has_its_parameters_where_it_is_no_stage(chain, workflow):
+    campaign = chain.open(f"workflow={workflow}", "interactive=false")
+    label = campaign.parameters["06_label"]
+    assert (label["run_dir"], label["interactive"]) == ("run", False)
+
+
 def test_the_run_of_another_campaign_is_overwritten_by_force_alone(chain):
     chain.start(last="01")
     before = (chain.run / "params.yaml").read_text()

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,6 +13,10 @@ import pytest
 from fake_run import make_run
 
 from gmadet_nb.campaign.cli import main
+from gmadet_nb.campaign.serve import free_port
+from gmadet_nb.errors import BadInputError
+
+FIRST_PORT = 18866
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -30,11 +35,12 @@ def address(run, tmp_path):
     pytest.importorskip("voila", reason="no voila")
     code = "import sys; from gmadet_nb.campaign.cli import main; sys.exit(main())"
     command = [sys.executable, "-c", code, "label", str(run.root)]
-    command += ["--labeler", "anna", "--port", "18866"]
+    command += ["--labeler", "anna", "--port", str(FIRST_PORT)]
     opened, opener = tmp_path / "opened", tmp_path / "opener"
     opener.write_text(f"#!/bin/sh\necho $1 > {opened}\n")
     opener.chmod(0o755)
     log = tmp_path / "served.log"
+    taken = socket.create_server(("127.0.0.1", FIRST_PORT))
     names = ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
     env = os.environ | {name: str(tmp_path / name) for name in names}
     env["BROWSER"] = str(opener)
@@ -54,6 +60,7 @@ def address(run, tmp_path):
     finally:
         server.send_signal(signal.SIGINT)
         server.wait(30)
+        taken.close()
 
 
 @pytest.fixture
@@ -81,7 +88,7 @@ SEND_CODE = """(code) => new Promise((resolve, reject) => {
   const config = JSON.parse(
     document.getElementById('jupyter-config-data').textContent);
   const socket = new WebSocket(
-    `ws://${location.host}/api/kernels/${config.kernelId}/channels`);
+    `ws://${location.host}/api/kernels/${config.kernelId}/channels?session_id=s`);
   const message = (type, content) => JSON.stringify({
     channel: 'shell', content, metadata: {}, parent_header: {}, buffers: [],
     header: { msg_id: type, msg_type: type, username: '', session: 's',
@@ -132,11 +139,18 @@ def test_page_of_its_own_keeps_labels_over_a_reload_and_runs_no_code(
     stolen = tmp_path / "stolen"
     page.evaluate(SEND_CODE, f"open({str(stolen)!r}, 'w').write('x')")
     assert not stolen.exists()
+    # What the server itself has to say, when a page goes, is none of anna's business.
+    assert (tmp_path / "served.log").read_text().splitlines()[2:] == [
+        'anna labels: label_order "unlabeled", blind false, all candidates.',
+        "--set NAME=VALUE changes these, for that call only.",
+        "Ctrl-C ends it; every label is on disk as soon as it is shown.",
+    ]
 
 
 def test_page_asks_for_its_token(address, run):
     without = address.split("?")[0]
-    assert without.startswith("http://127.0.0.1:")
+    # The port asked for is taken by another: the one that is said is the next.
+    assert without == f"http://127.0.0.1:{FIRST_PORT + 1}/"
     with urllib.request.urlopen(without, timeout=30) as answer:
         text = answer.read().decode()
     assert 'name="password"' in text
@@ -154,3 +168,21 @@ def test_run_without_cutouts_is_no_run_to_label(tmp_path, capsys):
 def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):
     assert main(["label", str(run.root), "--no-browser", "--labeler", "../x"]) == 1
     assert "A labeler must be letters" in capsys.readouterr().err
+
+
+def test_port_that_is_taken_is_passed_by_and_none_free_is_said(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert free_port(port) != port
+        monkeypatch.setattr("gmadet_nb.campaign.serve._N_PORTS", 1)
+        with pytest.raises(BadInputError, match=f"of {port} to {port} must be free"):
+            free_port(port)
+    assert free_port(port) == port
+    assert 1024 <= free_port(0) <= 65535
+
+
+@pytest.mark.parametrize("port", ["80", "65536", "-1", "1e4"])
+def test_port_that_nobody_may_take_is_refused(run, port, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["label", str(run.root), "--no-browser", "--port", port])
+    assert "must be 1024 to 65535, or 0 for any" in capsys.readouterr().err

@@ -215,6 +215,16 @@ def _stamps(arguments):
     _say(f"{len(stamps.table)} stamps in {run.root}: gmadet-nb label {run.root}")
 
 
+def _port(text):
+    """Return the port that an argument names."""
+    port = int(text) if text.isdecimal() else -1
+    if port and not 1024 <= port <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"a port must be 1024 to 65535, or 0 for any free one, got {text!r}."
+        )
+    return port
+
+
 def _say(text):
     print(text, flush=True)
 
@@ -265,7 +275,12 @@ def _parser():
     label = add("label", _label, "label the candidates of a run on a page of its own")
     label.add_argument("run_dir", help="the run folder")
     label.add_argument("--labeler", default="", help="who labels; else the login name")
-    label.add_argument("--port", type=int, default=8866, help="first port to try")
+    label.add_argument(
+        "--port",
+        type=_port,
+        default=8866,
+        help="first port to try, 1024 to 65535; 0 for any free one",
+    )
     label.add_argument(
         "--no-browser", action="store_true", help="print the address, open no browser"
     )

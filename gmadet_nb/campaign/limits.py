@@ -7,6 +7,7 @@ from gmadet_nb.campaign.parameters import nearest
 from gmadet_nb.campaign.stages import WORKFLOWS
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.rundir import check_name
+from gmadet_nb.learning.label_filter import LABEL_WORDS, ORIGINS
 
 # Those of networks.NETWORKS, whose import takes Keras and with it seconds.
 NETWORKS = ("small", "gmadet", "otrain", "vgg6")
@@ -31,6 +32,16 @@ CHOICES = {
 
 def _rises(values):
     return all(low < high for low, high in pairwise(values))
+
+
+def _are_texts(values):
+    return all(isinstance(item, str) for item in values)
+
+
+def _words(words):
+    """Return the limit of a list that may hold these words alone."""
+    known = ", ".join(word or '""' for word in words)
+    return f"a list of {known}", lambda values: set(values) <= set(words)
 
 
 _ONE_OR_MORE = ("1 or more", lambda value: value >= 1)
@@ -83,6 +94,13 @@ LIMITS = {
         lambda value: not value or (len(value) == 2 and 0 < value[0] < value[1]),
     ),
     "mag_bins": ("rising numbers", _rises),
+    "show_exposures": ("a list of exposure ids, as texts", _are_texts),
+    "show_mag_range": (
+        "empty, or two numbers",
+        lambda value: not value or (len(value) == 2 and not _are_texts(value)),
+    ),
+    "show_labels": _words(LABEL_WORDS),
+    "show_origins": _words(ORIGINS),
     "score_bins": (
         "rising numbers within [0, 1]",
         lambda value: _rises(value) and all(0 <= item <= 1 for item in value),

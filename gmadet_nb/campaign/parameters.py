@@ -205,8 +205,9 @@ def _is_usable(value, default):
         return math.isfinite(value)
     if isinstance(value, list):
         number = (int, float)
-        wanted = type(default[0]) if default else float
-        wanted = number if wanted in number else (wanted,)
+        # Without a default to be like: all numbers or all texts.
+        like = default or value
+        wanted = number if like and type(like[0]) in number else (str,)
         return all(type(item) in wanted and _is_usable(item, None) for item in value)
     return True
 

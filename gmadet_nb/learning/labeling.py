@@ -62,7 +62,8 @@ def open_session(
     """
     candidates = run.read_table("candidates")
     crossmatch = run.read_table("crossmatch")
-    scores = _read_scores(run)
+    scored = run.read_table("scores") if run.has_table("scores") else Table()
+    scores = _scores(scored)
     suspects = (
         run.read_table("suspects")["candidate_id"] if run.has_table("suspects") else ()
     )
@@ -73,7 +74,7 @@ def open_session(
         others={k for who, said in by_labeler.items() if who != name for k in said},
         auto_labels=automatic_labels(crossmatch),
         scores=scores,
-        threshold=_read_threshold(run),
+        threshold=_read_threshold(run, scored),
         suspects=tuple(map(str, suspects)),
         features=_features(candidates) if order == "query" else {},
     )
@@ -92,17 +93,20 @@ def open_session(
     return session, make_captions(candidates, scores)
 
 
-def _read_scores(run):
-    if not run.has_table("scores"):
+def _scores(scored):
+    if not len(scored):
         return {}
-    columns = run.read_table("scores")["candidate_id", "score"]
+    columns = scored["candidate_id", "score"]
     return {str(key): float(score) for key, score in columns.iterrows()}
 
 
-def _read_threshold(run):
-    """Return the threshold of the run's own model, one half without a model."""
+def _read_threshold(run, scored):
+    """Return the threshold of the run's own model, else that of its scores, or 0.5."""
     card = run.model_dir / "model.json"
-    return float(run.read_json(card)["threshold"]) if card.is_file() else 0.5
+    if card.is_file():
+        return float(run.read_json(card)["threshold"])
+    # A new night is scored by the model of another run.
+    return float(scored["threshold"][0]) if "threshold" in scored.colnames else 0.5
 
 
 def _features(candidates):

@@ -145,7 +145,7 @@ def read_planes(exposure_id, run, exposures, workflow):
     ]
 
 
-def open_context(run, size, *, workflow="train"):
+def open_context(run, size):
     """Return what shows the surroundings of a run's candidates.
 
     Parameters
@@ -153,8 +153,6 @@ def open_context(run, size, *, workflow="train"):
     run : RunDir
     size : int
         Side of its cutouts [pixel].
-    workflow : str
-        Of the run.
 
     Returns
     -------
@@ -164,6 +162,8 @@ def open_context(run, size, *, workflow="train"):
     if not run.has_table("exposures"):
         return None
     exposures = run.read_table("exposures")
+    # A new night has nothing injected.
+    workflow = "train" if run.has_table("simulated_objects") else "apply"
     read = partial(read_planes, run=run, exposures=exposures, workflow=workflow)
     return Context(run.read_table("candidates"), exposures, read, size=size)
 
