@@ -6,21 +6,17 @@ from astropy.io import fits
 from fake_run import make_run
 
 from gmadet_nb.campaign.cli import main
-from gmadet_nb.errors import BadInputError
+from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.cutouts import CutoutStore
-from gmadet_nb.learning.label_exchange import (
-    read_csv,
-    read_folders,
-    take_labels,
-    write_csv,
-    write_folders,
-)
+from gmadet_nb.learning.label_csv import read_csv, write_csv
+from gmadet_nb.learning.label_exchange import read_folders, take_labels, write_folders
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labeling import label_table
 from gmadet_nb.learning.labels import read_labels
 
 IDS = [f"night_00_c{i:05d}" for i in range(4)]
 MORE = "night_00_c00004"
+AUTOMATIC = "night_01_c00000"  # injected, hence real
 WORDS = dict(zip(IDS, ("real", "bogus", "real", "unsure"), strict=True))
 
 
@@ -83,12 +79,12 @@ def test_round_trip_by_folders_loses_nothing_and_adds_nothing(run, write, tmp_pa
     write(tmp_path / "out")
     back = read_folders(tmp_path / "out")
 
-    # Automatic labels are in the folders and do not become a person's.
-    assert {said["candidate_id"] for said in back} == {*IDS, MORE}
+    known = run.read_table("candidates")["candidate_id"]
     taken = take_labels(
-        tmp_path / "labels", back, [*IDS, MORE], labeler="x", origin="the folder"
+        tmp_path / "labels", back, known, labeler="x", origin="the folder"
     )
-    assert taken == (5, 0)
+    # Automatic labels are in the folders and do not become a person's.
+    assert taken == counts(taken=5, automatic=7)
     assert in_force(tmp_path / "labels") == in_force(run.labels_dir)
 
 
@@ -111,8 +107,14 @@ def test_csv_of_a_spreadsheet_is_read(tmp_path):
     assert read_csv(tmp_path / "a.csv") == [said_of("x", "real")]
 
 
-def said_of(candidate_id, label, *, labeler="", time=None):
-    return dict(candidate_id=candidate_id, label=label, labeler=labeler, time=time)
+def said_of(candidate_id, label, *, labeler="", time=None, moved=False):
+    return dict(
+        candidate_id=candidate_id, label=label, labeler=labeler, time=time, moved=moved
+    )
+
+
+def counts(**some):
+    return dict.fromkeys(("taken", "moved", "automatic", "there", "unknown"), 0) | some
 
 
 @pytest.mark.parametrize("name", ["../../evil", "s\u00f8k", "a b", ".x"])
@@ -150,7 +152,7 @@ def test_labels_that_come_twice_are_taken_once(tmp_path):
     came = [said_of(IDS[0], "bogus"), said_of(IDS[1], "bogus"), said_of("o", "real")]
     for n_taken in (2, 0):
         taken = take_labels(tmp_path, came, IDS, labeler="bert", origin="a.csv")
-        assert taken == (n_taken, 1)
+        assert taken == counts(taken=n_taken, there=2 - n_taken, unknown=1)
 
     assert LabelLog(tmp_path / "bert.jsonl").labels() == {
         IDS[0]: "bogus",
@@ -164,10 +166,12 @@ def test_what_was_said_later_stays(tmp_path):
     old = datetime(2020, 1, 1, tzinfo=UTC)
     came = [said_of(IDS[0], "bogus", labeler="ann", time=old)]
 
-    assert take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv") == (0, 0)
+    taken = take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv")
+    assert taken == counts(there=1)
     # Another's old label does not overrule it either.
     came[0]["labeler"] = "bert"
-    assert take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv") == (1, 0)
+    taken = take_labels(tmp_path, came, IDS, labeler="x", origin="a.csv")
+    assert taken == counts(taken=1)
     assert list(read_labels(tmp_path)["label"]) == ["real"]
 
 
@@ -191,7 +195,7 @@ def test_what_is_no_set_of_labels_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("candidate_id,label,time\nx,real,noon\n")
     with pytest.raises(BadInputError, match="line 2: time must be ISO 8601"):
         read_csv(tmp_path / "a.csv")
-    with pytest.raises(BadInputError, match="cannot be read"):
+    with pytest.raises(BadInputError, match=r"There is no file .*missing\.csv"):
         read_csv(tmp_path / "missing.csv")
     for folder in ("true", "false"):
         hdu = fits.PrimaryHDU(np.zeros((8, 8)))
@@ -222,10 +226,119 @@ def test_command_carries_labels_from_run_to_run(run, tmp_path, capsys):
     for path in ("a.csv", "folder"):
         assert main(["labels", "export", str(run.root), str(tmp_path / path)]) == 0
     source, target = str(tmp_path / "a.csv"), str(other.root)
-    assert main(["labels", "import", target, source, "--labeler", "bert"]) == 0
+    assert main(["labels", "import", target, source]) == 0
 
     assert "4 labels taken" in capsys.readouterr().out
     # They are anna's, as the file says.
     assert LabelLog(other.label_path("anna")).labels() == WORDS
     assert main(["labels", "import", target, str(tmp_path / "folder")]) == 0
-    assert "0 labels taken" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "0 labels taken" in said
+    assert "left out: 4 said already, 8 automatic" in said
+
+
+@pytest.fixture
+def folder(run, write, tmp_path):
+    """Write the run's labels, and move one of anna's and one that nobody gave."""
+    write(tmp_path / "out")
+    for name in (IDS[2], AUTOMATIC):
+        path = tmp_path / "out" / "true" / f"candidate_{name}.fits"
+        path.rename(tmp_path / "out" / "false" / path.name)
+    run.params_path.write_text("")
+    return tmp_path / "out"
+
+
+def call(command, run, path, *more):
+    return main(["labels", command, str(run.root), str(path), *more])
+
+
+def test_file_that_was_moved_is_an_act_of_who_moved_it(run, folder, capsys):
+    began = datetime.now(UTC)
+    assert call("import", run, folder, "--labeler", "bert") == 0
+
+    said = capsys.readouterr().out
+    assert "2 labels taken (2 of files that were moved)" in said
+    assert "left out: 3 said already, 7 automatic" in said
+    moved = {IDS[2]: "bogus", AUTOMATIC: "bogus"}
+    assert LabelLog(run.label_path("bert")).labels() == moved
+    assert LabelLog(run.label_path("anna")).labels() == WORDS
+    # What was moved later than it was labelled is in force.
+    now = {row["candidate_id"]: row for row in read_labels(run.labels_dir)}
+    assert now[IDS[2]]["label"] == "bogus"
+    assert datetime.fromisoformat(now[IDS[2]]["time"]) >= began
+
+
+def test_folders_that_come_twice_are_taken_once_whatever_was_said_since(run, folder):
+    assert call("import", run, folder, "--labeler", "bert") == 0
+    log = LabelLog(run.label_path("bert"))
+    log.record(IDS[2], "unsure")
+    before = run.label_path("bert").read_bytes()
+    assert call("import", run, folder, "--labeler", "bert") == 0
+
+    assert run.label_path("bert").read_bytes() == before
+
+
+def test_what_the_mover_had_said_before_it_was_written_is_said_again(run, folder):
+    log = LabelLog(run.label_path("bert"))
+    log.record(IDS[2], "bogus", time=datetime(2020, 1, 1, tzinfo=UTC))
+    assert list(read_labels(run.labels_dir)["label"]) == list(WORDS.values())
+    assert call("import", run, folder, "--labeler", "bert") == 0
+
+    labels = {row["candidate_id"]: row["label"] for row in read_labels(run.labels_dir)}
+    assert labels[IDS[2]] == "bogus"
+
+
+def test_who_moved_files_is_asked_before_anything_is_taken(run, folder, capsys):
+    assert call("import", run, folder) == 2
+
+    assert "2 cutouts lie in another folder" in capsys.readouterr().err
+    assert [path.stem for path in run.labels_dir.iterdir()] == ["anna"]
+
+
+def test_labeler_who_is_none_of_the_file_s_is_refused(run, tmp_path, capsys):
+    write_csv(tmp_path / "a.csv", run.labels_dir)
+    with pytest.raises(BadParameterError, match=r"\(anna\), and --labeler says bert"):
+        read_csv(tmp_path / "a.csv", labeler="bert")
+    assert len(read_csv(tmp_path / "a.csv", labeler="anna")) == 4
+    (tmp_path / "b.csv").write_text("candidate_id,label,labeler\nx,real,\n")
+    assert len(read_csv(tmp_path / "b.csv", labeler="bert")) == 1
+
+
+def test_words_as_people_write_them_are_read(tmp_path):
+    rows = "x, Real\n y ,BOGUS \nz,unsure\n"
+    (tmp_path / "a.csv").write_text(f"Candidate_ID, Label\n{rows}")
+    wanted = [said_of("x", "real"), said_of("y", "bogus"), said_of("z", "unsure")]
+    assert read_csv(tmp_path / "a.csv") == wanted
+    (tmp_path / "b.csv").write_text("candidate_id,label\nx,1\ny,0\nz,unsure\n")
+    assert read_csv(tmp_path / "b.csv") == wanted
+    (tmp_path / "c.csv").write_text("candidate_id,label\nx,1\ny,bogus\n")
+    with pytest.raises(BadInputError, match="in words or as 1 and 0, and has both"):
+        read_csv(tmp_path / "c.csv")
+
+
+def test_import_of_nothing_says_why_and_fails_where_there_was_something(
+    run, tmp_path, capsys
+):
+    run.params_path.write_text("")
+    (tmp_path / "a.csv").write_text("candidate_id,label\nx,real\ny,bogus\n")
+    assert call("import", run, tmp_path / "a.csv") == 1
+    wanted = f"None of the 2 labels was taken: 2 of candidates that {run.root} does not"
+    assert wanted in capsys.readouterr().err
+    (tmp_path / "a.csv").write_text("candidate_id,label\n")
+    assert call("import", run, tmp_path / "a.csv") == 0
+    assert "which holds none" in capsys.readouterr().out
+    assert call("import", run, tmp_path / "b.csv") == 1
+    assert "There is no file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["import", "export"])
+def test_name_that_is_neither_a_csv_nor_a_folder_s_is_refused(
+    run, tmp_path, capsys, way
+):
+    run.params_path.write_text("")
+    assert call(way, run, tmp_path / "l.txt") == 2
+    assert "l.txt' is neither" in capsys.readouterr().err
+    assert not (tmp_path / "l.txt").exists()
+    (tmp_path / "v.1").mkdir()
+    call(way, run, tmp_path / "v.1")
+    assert "is neither" not in capsys.readouterr().err

@@ -7,11 +7,28 @@ from pathlib import Path
 from gmadet_nb.campaign.parameters import nearest, read_campaign
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.fits_files import find_images
+from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.files.telescopes import load_telescope
 
 REFERENCE_CHOICES = ("stack", "best")
 # What `gmadet-nb new` could not find out.
 _OPEN_LINE = re.compile(r"^# (\w+): \?", re.MULTILINE)
+
+
+def open_run(path):
+    """Return a run folder that is one.
+
+    Raises
+    ------
+    BadParameterError
+        If there is no ``params.yaml`` in it.
+    """
+    run = RunDir(path)
+    if not run.params_path.is_file():
+        raise BadParameterError(
+            f"{path} is no run folder: it has no {run.params_path.name}."
+        )
+    return run
 
 
 def check_paths(campaign, stages):

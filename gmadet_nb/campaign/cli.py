@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from gmadet_nb import __version__
+from gmadet_nb.campaign.label_commands import add_label_commands
 from gmadet_nb.errors import BadParameterError, GmadetError
-from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.progress import format_seconds
 
 USAGE_ERROR, FAILURE = 2, 1
@@ -109,22 +109,13 @@ def _runs_here():
 
 
 def _report(arguments):
+    from gmadet_nb.campaign.checks import open_run
     from gmadet_nb.campaign.plan import open_campaign
     from gmadet_nb.campaign.report import write_report
 
     for path in [arguments.run_dir] if arguments.run_dir else _runs_here():
-        campaign = open_campaign(_run_dir(path).root)
+        campaign = open_campaign(open_run(path).root)
         _say(f"Report: {write_report(campaign, stale=_stale(campaign))}")
-
-
-def _run_dir(path):
-    """Return a run folder that is one."""
-    run = RunDir(path)
-    if not run.params_path.is_file():
-        raise BadParameterError(
-            f"{path} is no run folder: it has no {run.params_path.name}."
-        )
-    return run
 
 
 def _new(arguments):
@@ -155,74 +146,6 @@ def _demo(arguments):
         _say("Everything is up to date: nothing to do.")
         for campaign in campaigns:
             _say(f"Report: {campaign.run.report_path}")
-
-
-def _label(arguments):
-    """Serve the label grid of a run as a page of its own."""
-    from gmadet_nb.campaign.plan import open_campaign
-    from gmadet_nb.campaign.serve import serve_labels
-
-    campaign = open_campaign(
-        _run_dir(arguments.run_dir).root,
-        assignments=arguments.set,
-        notebooks=arguments.notebooks,
-    )
-    serve_labels(
-        campaign,
-        labeler=arguments.labeler,
-        port=arguments.port,
-        browser=not arguments.no_browser,
-    )
-
-
-def _labels(arguments):
-    """Bring labels into a run or out of it: CSV, or gmadet's true/ and false/."""
-    from gmadet_nb.learning import label_exchange as exchange
-    from gmadet_nb.learning.cutouts import CutoutStore
-    from gmadet_nb.learning.labeling import label_table, labeler_name
-    from gmadet_nb.learning.labels import read_labels
-
-    run, path = _run_dir(arguments.run_dir), Path(arguments.path)
-    is_csv = path.suffix.lower() == ".csv"
-    if arguments.way == "import":
-        said = exchange.read_csv(path) if is_csv else exchange.read_folders(path)
-        n_taken, n_unknown = exchange.take_labels(
-            run.labels_dir,
-            said,
-            run.read_table("candidates")["candidate_id"],
-            labeler=labeler_name(arguments.labeler),
-            origin=f"imported from {path.name}",
-        )
-        _say(f"{n_taken} labels taken, {n_unknown} of other candidates.")
-    elif is_csv:
-        _say(f"{exchange.write_csv(path, run.labels_dir)} labels written to {path}.")
-    else:
-        human = read_labels(run.labels_dir)
-        labels = label_table(run.read_table("crossmatch"), human)
-        candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
-        n = exchange.write_folders(path, labels, candidates, store, human)
-        counts = (f"{n[word]} in {path / exchange.FOLDERS[word]}" for word in n)
-        _say(f"{', '.join(counts)}.")
-
-
-def _stamps(arguments):
-    """Make a run folder out of cutouts from elsewhere."""
-    from gmadet_nb.learning.stamp_run import make_stamp_run
-    from gmadet_nb.learning.stamps import read_stamps
-
-    stamps, run = read_stamps(arguments.path), RunDir(arguments.run_dir)
-    make_stamp_run(run, stamps, source=Path(arguments.path).name)
-    _say(f"{len(stamps.table)} stamps in {run.root}: gmadet-nb label {run.root}")
-
-
-def _port(text):
-    """Return the port that an argument names."""
-    port = int(text) if text.isdecimal() else -1
-    if port and not 1024 <= port <= 65535:
-        raise argparse.ArgumentTypeError(
-            f"a port must be 1024 to 65535, or 0 for any free one, got {text!r}."
-        )
-    return port
 
 
 def _say(text):
@@ -272,42 +195,7 @@ def _parser():
     new.add_argument("name", help="name of the campaign")
     new.add_argument("folder", help="folder of FITS files")
     new.add_argument("--params-dir", default="params", help="where the file goes")
-    label = add("label", _label, "label the candidates of a run on a page of its own")
-    label.add_argument("run_dir", help="the run folder")
-    label.add_argument("--labeler", default="", help="who labels; else the login name")
-    label.add_argument(
-        "--port",
-        type=_port,
-        default=8866,
-        help="first port to try, 1024 to 65535; 0 for any free one",
-    )
-    label.add_argument(
-        "--no-browser", action="store_true", help="print the address, open no browser"
-    )
-    label.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set a parameter of 06_label, such as label_order=score",
-    )
-    label.add_argument("--notebooks", help="folder of the notebooks")
-    labels = add("labels", _labels, "bring labels into a run or out of it")
-    labels.add_argument("way", choices=("import", "export"))
-    labels.add_argument("run_dir", help="the run folder")
-    labels.add_argument(
-        "path", help="a .csv file, or a folder with gmadet's true/ and false/"
-    )
-    labels.add_argument(
-        "--labeler",
-        default="",
-        help="whose labels come in where they do not say so; else the login name",
-    )
-    stamps = add("stamps", _stamps, "make a run folder out of cutouts from elsewhere")
-    stamps.add_argument(
-        "path", help="an .npz of gmadet, O'TRAIN or a survey, or true/ and false/"
-    )
-    stamps.add_argument("run_dir", help="the new run folder")
+    add_label_commands(add)
     demo = add("demo", _demo, "make two nights, train on one, apply to the other")
     demo.add_argument(
         "--force", action="store_true", help="run what is up to date, too"

@@ -1,8 +1,8 @@
 """One candidate as a FITS file, as gmadet and O'TRAIN keep it: in and out.
 
 The primary image is the difference, and the header says what the candidate is. Science
-and reference are extensions of the same file, which neither of the two reads, and two
-keywords more say who has labelled it and when.
+and reference are extensions of the same file, which neither of the two reads, and three
+keywords more say how it is labelled, by whom and when.
 """
 
 import re
@@ -30,7 +30,7 @@ _NUMBERS = {
 }
 # gmadet counts pixels from 1.
 _FROM_ONE = ("x", "y")
-_LABELER, _TIME = "LABELER", "LABELED"
+_LABEL, _LABELER, _TIME = "LABEL", "LABELER", "LABELED"
 _READ_ERRORS = (OSError, KeyError, IndexError, TypeError, ValueError)
 
 
@@ -62,7 +62,8 @@ def write_cutout(path, row, pixels):
     path : pathlib.Path
     row : dict
         ``candidate_id``, ``exposure_id``, and those of gmadet's columns that are
-        known; ``labeler`` and ``time`` (text, ISO) where a person has labelled it.
+        known; ``label``; ``labeler`` and ``time`` (text, ISO) where a person has
+        labelled it.
     pixels : (size, size, 3) array
         Science, reference, difference [adu].
     """
@@ -76,6 +77,7 @@ def write_cutout(path, row, pixels):
     primary.header["FILE"] = str(row["exposure_id"])
     primary.header["CANDID"] = str(row["candidate_id"])
     primary.header["edge"] = str(bool(np.isnan(difference).any()))
+    primary.header[_LABEL] = str(row.get("label", ""))
     primary.header[_LABELER] = str(row.get("labeler", ""))
     primary.header[_TIME] = str(row.get("time", ""))
     images = [
@@ -98,8 +100,9 @@ def read_cutout(path, *, with_pixels=True):
     Returns
     -------
     row : dict
-        As for `write_cutout`; what the header does not say is NaN or "". ``labeler`` is
-        None where the file is none of ours, and ``time`` a datetime or None.
+        As for `write_cutout`; what the header does not say is NaN or "". ``label`` and
+        ``labeler`` are None where the file does not say, and ``time`` a datetime or
+        None.
     pixels : (size, size, 3) float32 array or None
         NaN where a plane is missing.
 
@@ -125,6 +128,7 @@ def _row(header, path):
         "candidate_id": str(header["CANDID"]),
         "exposure_id": _exposure_name(str(header.get("FILE", path.parents[1].name))),
         "filter": str(header.get("FILTER", "")),
+        "label": header.get(_LABEL) or None,
         "labeler": header.get(_LABELER),
         "time": datetime.fromisoformat(time) if time else None,
     }

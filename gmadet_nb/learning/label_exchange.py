@@ -1,14 +1,13 @@
-"""Labels in and out: gmadet's and O'TRAIN's folders of FITS cutouts, and CSV."""
+"""Labels in and out: gmadet's and O'TRAIN's folders of FITS cutouts."""
 
-import csv
-from datetime import UTC, datetime
+from datetime import UTC
 from pathlib import Path
 
 import numpy as np
 from astropy.table import join
 
-from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.rundir import atomic_path, check_name
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.rundir import check_name
 from gmadet_nb.learning.fits_cutouts import (
     FOLDERS,
     find_cutouts,
@@ -16,9 +15,9 @@ from gmadet_nb.learning.fits_cutouts import (
     write_cutout,
 )
 from gmadet_nb.learning.label_log import LabelLog
-from gmadet_nb.learning.labels import LABELS, last_lines, read_labels
+from gmadet_nb.learning.labeling import labeler_name
+from gmadet_nb.learning.labels import read_lines
 
-CSV_COLUMNS = ("candidate_id", "label", "labeler", "time")
 _AUTOMATIC = "automatic"  # as a labeler's name in a cutout: nobody has said so
 
 
@@ -26,7 +25,8 @@ def write_folders(folder, labels, candidates, store, human_labels):
     """Write labelled candidates as ``true/``, ``false/`` and ``unsure/``.
 
     Automatic labels go along, as gmadet's training wants them, and are marked: they do
-    not become a person's when the folders are read again.
+    not become a person's when the folders are read again, but for those that somebody
+    has moved to another folder.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def _path_of(folder, row):
 
 
 def read_folders(folder):
-    """Read what people say of the candidates in ``true/``, ``false/``, ``unsure/``.
+    """Read what is said of the candidates in ``true/``, ``false/`` and ``unsure/``.
 
     Parameters
     ----------
@@ -98,8 +98,9 @@ def read_folders(folder):
     Returns
     -------
     labels : list of dict
-        ``candidate_id``, ``label``, ``labeler`` ("" where the file does not say), and
-        ``time``, a datetime or None. Automatic labels are left out.
+        ``candidate_id``; ``label``, that of its folder; ``labeler``, "" where the file
+        does not say and "automatic" for a label that nobody gave; ``time``, a datetime
+        or None; ``moved``, whether it lies in another folder than it was written to.
 
     Raises
     ------
@@ -114,130 +115,128 @@ def read_folders(folder):
         if where.setdefault(key, label) != label:
             raise BadInputError(
                 f"A candidate must have one label, and {key!r} lies in "
-                f"{FOLDERS[where[key]]}/ and in {FOLDERS[label]}/ of '{folder}'."
+                f"{FOLDERS[where[key]]}/ and in {FOLDERS[label]}/ of '{folder}'. "
+                "Remove it from one of them."
             )
-        if row["labeler"] != _AUTOMATIC:
-            said = {"labeler": row["labeler"] or "", "time": row["time"]}
-            found.append({"candidate_id": key, "label": label} | said)
+        said = {"labeler": row["labeler"] or "", "time": row["time"]}
+        moved = row["label"] not in (None, label)
+        found.append({"candidate_id": key, "label": label, "moved": moved} | said)
     return found
-
-
-def write_csv(path, folder):
-    """Write the labels in force of a run's ``labels/`` as CSV.
-
-    Returns
-    -------
-    n : int
-        Lines written, the first with the names not counted.
-    """
-    table = read_labels(folder)
-    with (
-        atomic_path(path) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(CSV_COLUMNS)
-        writer.writerows(table[list(CSV_COLUMNS)].iterrows())
-    return len(table)
-
-
-def read_csv(path):
-    """Read labels from CSV: ``candidate_id`` and ``label``; ``labeler``, ``time``.
-
-    Returns
-    -------
-    labels : list of dict
-        As `read_folders` gives them.
-
-    Raises
-    ------
-    BadInputError
-        If the file cannot be read, a column is missing, a label is none of "real",
-        "bogus", "unsure", or a time is none.
-    """
-    labels = []
-    try:
-        # utf-8-sig: spreadsheets put a mark before the first name.
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = {"candidate_id", "label"} - set(reader.fieldnames or ())
-            if missing:
-                raise BadInputError(
-                    f"'{path}' must have the columns candidate_id and label, it lacks "
-                    f"{', '.join(sorted(missing))}."
-                )
-            labels = [
-                _parse(row, f"'{path}', line {reader.line_num}") for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BadInputError(f"'{path}' cannot be read as CSV: {error}.") from error
-    return labels
-
-
-def _parse(row, where):
-    """Return what one line of a CSV says."""
-    if row["label"] not in LABELS:
-        raise BadInputError(
-            f"{where}: label must be one of {LABELS}, got {row['label']!r}."
-        )
-    text = row.get("time") or ""
-    try:
-        time = datetime.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise BadInputError(
-            f"{where}: time must be ISO 8601, such as 2026-01-31T20:15:00+00:00, got "
-            f"{text!r}."
-        ) from error
-    return {
-        "candidate_id": row["candidate_id"],
-        "label": row["label"],
-        "labeler": row.get("labeler") or "",
-        "time": time,
-    }
 
 
 def take_labels(folder, labels, known, *, labeler, origin):
     """Append labels that came from elsewhere to the logs of those who gave them.
 
     What a log says already is not said again, so that the same file may come twice, and
-    what its labeler has said later stays.
+    what its labeler has said later stays. A file that was moved is a new act, now, of
+    who moved it.
 
     Parameters
     ----------
     folder : str or pathlib.Path
         The run's ``labels/``.
     labels : list of dict
-        From `read_csv` or `read_folders`.
+        From `gmadet_nb.learning.label_csv.read_csv` or `read_folders`.
     known : collection of str
         The run's candidates.
     labeler : str
-        Whose they are where they do not say so themselves.
+        Who moved files, and whose the labels are that do not say so themselves; ""
+        for the login name in the second case alone.
     origin : str
         Where they are from, for the log.
 
     Returns
     -------
-    n_taken, n_unknown : int
-        Labels appended, and labels of candidates that the run does not have.
+    n : dict
+        Labels that were ``taken``, and those of them that were ``moved``; others are
+        ``automatic`` ones, what was ``there`` already, and ``unknown``, of candidates
+        that the run does not have.
+
+    Raises
+    ------
+    BadParameterError
+        If files were moved, and nobody is named who did.
+    BadInputError
+        If a labeler's name cannot be that of a file.
     """
-    known, n_taken, logs = set(known), 0, {}
+    known = set(known)
+    n = dict.fromkeys(("taken", "moved", "automatic", "there", "unknown"), 0)
+    n["unknown"] = sum(said["candidate_id"] not in known for said in labels)
+    labels = [said for said in labels if said["candidate_id"] in known]
+    _check_mover(labels, labeler)
+    whose = [_whose(said, labeler) for said in labels]
     # All names are checked before anything is written.
-    for name in {said["labeler"] or labeler for said in labels}:
-        log = LabelLog(Path(folder) / f"{name}.jsonl", labeler=name)
-        logs[name] = log, last_lines(log.path)
-    for said in labels:
-        log, there = logs[said["labeler"] or labeler]
-        key, time = said["candidate_id"], said["time"]
-        last = there.get(key)
-        same = last is not None and last["label"] == said["label"]
-        if key in known and not same and not _is_older(time, last):
-            log.record(key, said["label"], origin=origin, time=time)
-            n_taken += 1
-    return n_taken, sum(said["candidate_id"] not in known for said in labels)
+    logs = {
+        who: LabelLog(Path(folder) / f"{who}.jsonl", labeler=who)
+        for who in set(whose) - {None}
+    }
+    lines = {who: _by_candidate(log.path) for who, log in logs.items()}
+    for said, who in zip(labels, whose, strict=True):
+        if who is None:
+            n["automatic"] += 1
+            continue
+        moved = said["moved"]
+        from_where = f"{origin}, moved" if moved else origin
+        if _is_said(said, lines[who].get(said["candidate_id"], []), from_where):
+            n["there"] += 1
+            continue
+        logs[who].record(
+            said["candidate_id"],
+            said["label"],
+            origin=from_where,
+            time=None if moved else said["time"],
+        )
+        n["taken"] += 1
+        n["moved"] += moved
+    return n
 
 
-def _is_older(time, line):
-    """Say whether a line was said later than something that came in."""
-    if time is None or line is None:
+def _check_mover(labels, labeler):
+    """Ask who has moved files, where nobody says so."""
+    n = sum(said["moved"] for said in labels)
+    if n and not labeler:
+        raise BadParameterError(
+            f"{n} cutouts lie in another folder than the one they were written to: say "
+            "who has moved them with --labeler NAME."
+        )
+
+
+def _whose(said, labeler):
+    """Return the labeler of what was said, None where nobody has."""
+    if said["moved"]:
+        return labeler
+    if said["labeler"] == _AUTOMATIC:
+        return None
+    return said["labeler"] or labeler_name(labeler)
+
+
+def _by_candidate(path):
+    """Return a labeler's lines by candidate, oldest first, without those of repeats."""
+    found = {}
+    for line in read_lines(path):
+        if not line["shown"].get("repeat"):
+            found.setdefault(line["candidate_id"], []).append(line)
+    return found
+
+
+def _is_said(said, lines, origin):
+    """Tell whether a labeler's lines on a candidate say this already, or later news."""
+    if not lines:
         return False
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)) < line["time"]
+    last, time = lines[-1], said["time"]
+    later = time is None or _utc(time) < last["time"]
+    same = last["label"] == said["label"]
+    if not said["moved"]:
+        overruled = time is not None and last["label"] is not None and later
+        return same or overruled
+    # The file says when it was labelled before: what is older is no answer to that.
+    came = any(
+        (line["label"], line["origin"]) == (said["label"], origin)
+        and (time is None or _utc(time) < line["time"])
+        for line in lines
+    )
+    return came or (same and later)
+
+
+def _utc(time):
+    return time if time.tzinfo else time.replace(tzinfo=UTC)

@@ -53,7 +53,10 @@ class Stamps:
 
 def read_stamps(path):
     """Read stamps: a folder with ``true/`` and ``false/``, or an ``.npz``."""
-    return read_stamp_folders(path) if Path(path).is_dir() else read_stamp_file(path)
+    path = Path(path)
+    if not path.exists():
+        raise BadInputError(f"There is no file or folder '{path}'.")
+    return read_stamp_folders(path) if path.is_dir() else read_stamp_file(path)
 
 
 def read_stamp_file(path):
@@ -144,6 +147,12 @@ def _check_ids(ids, path):
 
 def _load(path):
     """Return the arrays of a file that are known, by our names."""
+    if not zipfile.is_zipfile(path):
+        raise BadInputError(
+            "Stamps must be in an .npz (cube.npz of gmadet or O'TRAIN, or triplets and "
+            "candid of a survey) or as FITS cutouts in folders true/ and false/, and "
+            f"'{path}' is neither."
+        )
     try:
         with np.load(path, allow_pickle=False) as file:
             names = set(file.files)
@@ -165,9 +174,11 @@ def _load(path):
             return {name: file[other] for name, other in first.items() if other}
     except BadInputError:
         raise
-    # A single array in an .npy knows no ``with``: TypeError.
-    except (OSError, TypeError, zipfile.BadZipFile, ValueError) as error:
-        raise BadInputError(f"'{path}' cannot be read as an .npz: {error}.") from error
+    except (OSError, zipfile.BadZipFile, ValueError) as error:
+        raise BadInputError(
+            f"'{path}' must be an .npz of plain arrays, as no others are loaded, and "
+            f"reading it failed: {error}"
+        ) from error
 
 
 def _planes(pixels, path):

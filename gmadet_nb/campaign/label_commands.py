@@ -1,0 +1,165 @@
+"""The commands `gmadet-nb label`, `labels` and `stamps`."""
+
+import argparse
+from pathlib import Path
+
+from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.rundir import RunDir
+
+
+def add_label_commands(add):
+    """Add the commands to a parser.
+
+    Parameters
+    ----------
+    add : callable
+        ``add(name, command, text)`` returns the parser of a new command.
+    """
+    label = add("label", _label, "label the candidates of a run on a page of its own")
+    label.add_argument("run_dir", help="the run folder")
+    label.add_argument("--labeler", default="", help="who labels; else the login name")
+    label.add_argument(
+        "--port",
+        type=_port,
+        default=8866,
+        help="first port to try, 1024 to 65535; 0 for any free one",
+    )
+    label.add_argument(
+        "--no-browser", action="store_true", help="print the address, open no browser"
+    )
+    label.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="set a parameter of 06_label, such as label_order=score",
+    )
+    label.add_argument("--notebooks", help="folder of the notebooks")
+    labels = add("labels", _labels, "bring labels into a run or out of it")
+    labels.add_argument("way", choices=("import", "export"))
+    labels.add_argument("run_dir", help="the run folder")
+    labels.add_argument(
+        "path", help="a .csv file, or a folder with gmadet's true/ and false/"
+    )
+    labels.add_argument(
+        "--labeler",
+        default="",
+        help="who has moved files in the folders; and whose labels come in where they "
+        "do not say so, else the login name",
+    )
+    stamps = add("stamps", _stamps, "make a run folder out of cutouts from elsewhere")
+    stamps.add_argument(
+        "path", help="an .npz of gmadet, O'TRAIN or a survey, or true/ and false/"
+    )
+    stamps.add_argument("run_dir", help="the new run folder")
+
+
+def _port(text):
+    """Return the port that an argument names."""
+    port = int(text) if text.isdecimal() else -1
+    if port and not 1024 <= port <= 65535:
+        raise argparse.ArgumentTypeError(
+            f"a port must be 1024 to 65535, or 0 for any free one, got {text!r}."
+        )
+    return port
+
+
+def _label(arguments):
+    """Serve the label grid of a run as a page of its own."""
+    from gmadet_nb.campaign.checks import open_run
+    from gmadet_nb.campaign.plan import open_campaign
+    from gmadet_nb.campaign.serve import serve_labels
+
+    campaign = open_campaign(
+        open_run(arguments.run_dir).root,
+        assignments=arguments.set,
+        notebooks=arguments.notebooks,
+    )
+    serve_labels(
+        campaign,
+        labeler=arguments.labeler,
+        port=arguments.port,
+        browser=not arguments.no_browser,
+    )
+
+
+def _labels(arguments):
+    """Bring labels into a run or out of it: CSV, or gmadet's true/ and false/."""
+    from gmadet_nb.campaign.checks import open_run
+
+    run, path = open_run(arguments.run_dir), Path(arguments.path)
+    is_csv = path.suffix.lower() == ".csv"
+    if path.suffix and not is_csv and not path.is_dir():
+        raise BadParameterError(
+            f"Labels are in a .csv file, or in a folder with true/ and false/, and "
+            f"'{path}' is neither. Name one of these."
+        )
+    if arguments.way == "import":
+        text = _import_labels(run, path, is_csv, arguments.labeler)
+    else:
+        text = _export_labels(run, path, is_csv)
+    print(text, flush=True)
+
+
+def _import_labels(run, path, is_csv, labeler):
+    """Take labels into a run, and say how many of which kind.
+
+    Raises
+    ------
+    BadInputError
+        If there are labels, and not one of them is of use here.
+    """
+    from gmadet_nb.learning.label_csv import read_csv
+    from gmadet_nb.learning.label_exchange import read_folders, take_labels
+
+    if not path.exists():
+        raise BadInputError(f"There is no file or folder '{path}'.")
+    said = read_csv(path, labeler=labeler) if is_csv else read_folders(path)
+    n = take_labels(
+        run.labels_dir,
+        said,
+        run.read_table("candidates")["candidate_id"],
+        labeler=labeler,
+        origin=f"imported from {path.name}",
+    )
+    left = {
+        "said already": n["there"],
+        "automatic, in the folder where they were": n["automatic"],
+        f"of candidates that {run.root} does not have": n["unknown"],
+    }
+    why = ", ".join(f"{count} {reason}" for reason, count in left.items() if count)
+    if said and not n["taken"] + n["there"]:
+        raise BadInputError(f"None of the {len(said)} labels was taken: {why}.")
+    moved = f" ({n['moved']} of files that were moved)" if n["moved"] else ""
+    text = f"{n['taken']} labels taken{moved} from {path}"
+    if not said:
+        return f"{text}, which holds none."
+    return f"{text}; left out: {why}." if why else f"{text}."
+
+
+def _export_labels(run, path, is_csv):
+    """Write a run's labels, and say how many went where."""
+    from gmadet_nb.learning.cutouts import CutoutStore
+    from gmadet_nb.learning.label_csv import write_csv
+    from gmadet_nb.learning.label_exchange import FOLDERS, write_folders
+    from gmadet_nb.learning.labeling import label_table
+    from gmadet_nb.learning.labels import read_labels
+
+    if is_csv:
+        return f"{write_csv(path, run.labels_dir)} labels written to {path}."
+    human = read_labels(run.labels_dir)
+    labels = label_table(run.read_table("crossmatch"), human)
+    candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
+    n = write_folders(path, labels, candidates, store, human)
+    return ", ".join(f"{n[word]} in {path / FOLDERS[word]}" for word in n) + "."
+
+
+def _stamps(arguments):
+    """Make a run folder out of cutouts from elsewhere."""
+    from gmadet_nb.learning.stamp_run import make_stamp_run
+    from gmadet_nb.learning.stamps import read_stamps
+
+    stamps, run = read_stamps(arguments.path), RunDir(arguments.run_dir)
+    make_stamp_run(run, stamps, source=Path(arguments.path).name)
+    n = len(stamps.table)
+    print(f"{n} stamps in {run.root}: gmadet-nb label {run.root}", flush=True)
