@@ -13,6 +13,7 @@ from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_session import LabelSession
 from gmadet_nb.views.stretch import GAP, NO_MEASUREMENT, WHITE
+from gmadet_nb.views.widgets import labeler as labeler_module
 from gmadet_nb.views.widgets.atlas import LOOKS, draw_atlas, picture_bytes
 from gmadet_nb.views.widgets.labeler import CutoutLabeler
 
@@ -457,10 +458,8 @@ def open_page(browser, make_labeler):
         page = browser.new_page(viewport={"width": 900, "height": 500})
         pages.append(page)
         page.set_content("<html><body></body></html>")
-        source = Path("gmadet_nb/views/widgets")
-        source = Path(__file__).parents[1] / source
         png = base64.b64encode(labeler.atlas).decode()
-        parts = [(source / f"labeler.{end}").read_text() for end in ("js", "css")]
+        parts = [str(part) for part in (labeler._esm, labeler._css)]
         page.evaluate(MOCK, [*parts, labeler.page_state, png, before])
         page.labeler = labeler
         return page
@@ -792,6 +791,33 @@ def test_surroundings_of_the_candidate_under_the_cursor_are_shown(page):
     assert not page.locator(".gnl-wider").is_visible()
 
 
+@pytest.mark.parametrize("pixels", [34, 65])  # of cutouts of 32, and of ZTF
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize(("width", "height"), [(1586, 810), (1266, 630), (1148, 660)])
+def test_page_of_48_fits_its_room_with_the_large_view(
+    browser, width, height, planes, pixels
+):
+    page = browser.new_page()
+    room = {"width": width, "height": height, "columns": 8, "rows": 6}
+    room |= {"planes": planes, "pixels": pixels, "captions": True, "around": True}
+    source = Path(labeler_module.__file__).with_name("layout.js").read_text()
+    laid = page.evaluate(
+        "([source, room]) => new Function(source + ';return layOut')()(room)",
+        [source, room],
+    )
+    page.close()
+
+    side = laid["picture"] / planes
+    assert side >= {1: 56, 3: 36}[planes]
+    # A tile has 10 pixels of rim, 26 of caption, and 6 to the next.
+    n_across = 8 * (laid["tile"] + 6) - 6 + laid["beside"] * (laid["shown"] + 16)
+    n_down = 6 * (side + 42) - 6 + (not laid["beside"]) * laid["large"]
+    assert n_across <= width
+    assert n_down <= height
+    if laid["scale"] >= 2:
+        assert 2 * laid["scale"] == pytest.approx(round(2 * laid["scale"]))
+
+
 def test_keys_change_the_look_and_show_the_help(page):
     root = page.locator(".gnl")
     root.focus()
@@ -807,6 +833,15 @@ def test_keys_change_the_look_and_show_the_help(page):
     assert keys.is_visible()
     page.keyboard.press("i")
     assert not page.locator(".gnl-caption").first.is_visible()
+    # The help lies over the grid, and goes where it came from.
+    shape, over = page.locator(".gnl-grid").bounding_box(), keys.bounding_box()
+    assert shape["y"] < over["y"] + over["height"]
+    page.keyboard.press("Escape")
+    assert not keys.is_visible()
+    page.keyboard.press("h")
+    keys.click()
+    assert not keys.is_visible()
+    assert page.locator(".gnl").evaluate("grid => grid === document.activeElement")
 
 
 def test_a_label_that_failed_is_shown_red_and_not_as_saved(page, monkeypatch):

@@ -72,6 +72,36 @@ def page(address, browser):
     page.close()
 
 
+def test_page_is_the_grid_alone_in_the_browser_s_own_colours(address, browser, run):
+    page = browser.new_page(
+        viewport={"width": 1600, "height": 900}, color_scheme="dark"
+    )
+    elsewhere = []
+    page.on("request", lambda request: elsewhere.append(request.url))
+    page.goto(address, wait_until="domcontentloaded", timeout=180_000)
+    page.wait_for_selector(".gnl-tile", timeout=180_000)
+    # Keys work without a click, and nothing stands above the grid.
+    page.wait_for_function("() => document.activeElement.matches('.gnl')")
+    assert page.locator(".gnl").bounding_box()["y"] == 0
+    assert "Label the candidates" not in page.locator("body").inner_text()
+    assert "tiles on" not in page.locator("body").inner_text()
+    ground, text = page.locator(".gnl").evaluate(
+        """(grid) => ['backgroundColor', 'color'].map(
+          (name) => parseInt(getComputedStyle(grid)[name].match(/[0-9]+/)[0]))"""
+    )
+    assert ground < 50 < 200 < text
+    hosts = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+    assert [url for url in elsewhere if not url.startswith(hosts)] == []
+
+    # What goes wrong is shown.
+    run.table_path("candidates").unlink()
+    page.reload(wait_until="domcontentloaded", timeout=180_000)
+    error = page.get_by_text("candidates.ecsv").first
+    error.wait_for(timeout=180_000)
+    assert error.is_visible()
+    page.close()
+
+
 def wait_for_label(page, index, label):
     page.wait_for_function(
         """([index, label]) => {

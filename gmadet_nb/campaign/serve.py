@@ -10,11 +10,9 @@ import threading
 import webbrowser
 from pathlib import Path
 
-import nbformat
-from papermill.iorw import load_notebook_node
-from papermill.parameterize import parameterize_notebook
 from traitlets.config import Config
 
+from gmadet_nb.campaign.label_page import TEMPLATE, offer_template, write_page
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import PROJECT_VARIABLE
 from gmadet_nb.learning.labeling import labeler_name
@@ -72,7 +70,8 @@ def serve_labels(campaign, *, labeler="", port=8866, browser=True):
     with tempfile.TemporaryDirectory(prefix="gmadet_nb") as folder:
         # The kernels inherit it: relative paths of the run mean the same there.
         os.environ[PROJECT_VARIABLE] = str(Path.cwd())
-        page = _write_page(campaign, chosen, Path(folder))
+        page = write_page(campaign, chosen, Path(folder))
+        offer_template()
         app = Voila(config=_settings(token, port))
         app.initialize([str(page)])
         address = f"http://{HOST}:{port}/?token={token}"
@@ -129,18 +128,6 @@ def _describe_choices(campaign, labeler):
     )
 
 
-def _write_page(campaign, labeler, folder):
-    """Write the notebook with this run's parameters and return its path."""
-    parameters = dict(campaign.parameters[_STAGE])
-    parameters |= {"run_dir": str(campaign.run.root.resolve()), "interactive": True}
-    parameters["labeler"] = labeler
-    notebook = load_notebook_node(str(campaign.notebook(_STAGE)))
-    filled = parameterize_notebook(notebook, parameters, comment="Parameters")
-    page = folder / f"{_STAGE}.ipynb"
-    nbformat.write(filled, page)
-    return page
-
-
 def _settings(token, port):
     """Return Voila's settings: this machine only, with a token, without code."""
     settings = Config()
@@ -155,6 +142,7 @@ def _settings(token, port):
     settings.KernelManager.transport = "ipc"
     settings.MappingKernelManager.cull_idle_timeout = 2 * _CULL
     settings.MappingKernelManager.cull_interval = _CULL
+    settings.VoilaConfiguration.template = TEMPLATE
     settings.VoilaConfiguration.strip_sources = True
     settings.VoilaConfiguration.show_tracebacks = True
     settings.VoilaConfiguration.file_allowlist = [r"(?!)"]

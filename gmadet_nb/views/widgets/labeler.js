@@ -1,19 +1,11 @@
 // The label grid. All state lives in Python; here is only what is on its way there.
+// It follows surroundings.js and layout.js in one module.
 const LETTERS = { real: "R", bogus: "B", unsure: "?" };
 const LOOK_KEYS = { s: "stretch", c: "colors", t: "planes" };
 const KEYS = { r: "real", b: "bogus", u: "unsure" };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
 const REST = 250; // ms that the cursor rests before its surroundings are asked for
-const SVG = "http://www.w3.org/2000/svg";
 const PATIENCE = 5000; // ms without an answer after which the page says so, and sends again
-
-function make(tag, name, parent, text) {
-  const element = document.createElement(tag);
-  element.className = name;
-  if (text !== undefined) element.textContent = text;
-  if (parent) parent.append(element);
-  return element;
-}
 
 function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
@@ -47,9 +39,10 @@ function render({ model, el }) {
   make("span", "gnl-hint", ready, "click here, then keys work");
   const advice = make("div", "gnl-advice", root);
   advice.setAttribute("role", "alert");
-  const grid = make("div", "gnl-grid", root);
+  const room = make("div", "gnl-room", root);
+  const grid = make("div", "gnl-grid", room);
   grid.setAttribute("role", "listbox");
-  const below = make("div", "gnl-below", root);
+  const below = make("div", "gnl-below", room);
   const views = make("div", "gnl-views", below);
   const large = make("div", "gnl-large", views);
   const largePicture = make("div", "gnl-picture", large);
@@ -68,17 +61,18 @@ function render({ model, el }) {
   let asked = null; // the candidate whose surroundings are shown or on their way
   let resting = 0;
   let widerUrl = null;
-  const help = make("div", "gnl-help", root);
   const keys = [
     ["click, space", "real ⇄ bogus"], ["drag", "the same for several"],
     ["r", "real"], ["b", "bogus"], ["u", "unsure"], ["x", "clear"],
-    ["⇧ r b u", "all that is unlabelled on the page"], ["z", "undo"],
+    ["⇧ r b u", "all unlabelled on the page"], ["z", "undo"],
     ["← ↑ → ↓", "move"], ["n p", "pages"], ["s", "stretch"], ["c", "colours"],
-    ["t", "planes"], ["i", "numbers"], ["h", "this help"],
+    ["t", "planes"], ["i", "numbers"], ["h", "this help"], ["Esc", "leave the grid"],
   ];
   for (const [name, word] of keys.slice(2, 6)) brief.append(key(name), ` ${word} `);
-  brief.append(key("h"), " all keys");
-  const list = make("div", "gnl-keys", help);
+  brief.append(key("n"), " next page ", key("z"), " undo ", key("h"), " all keys");
+  const list = make("div", "gnl-keys", root);
+  list.setAttribute("role", "dialog");
+  list.setAttribute("aria-label", "keys");
   for (const [name, word] of keys) {
     make("span", "gnl-keys-name", list)
       .append(...name.split(" ").flatMap((k) => [key(k), " "]));
@@ -117,8 +111,6 @@ function render({ model, el }) {
     url = atlas && atlas.byteLength
       ? URL.createObjectURL(new Blob([atlas], { type: "image/png" }))
       : null;
-    grid.style.gridTemplateColumns =
-      `repeat(${state().n_columns}, minmax(84px, 1fr))`;
     grid.replaceChildren();
     tiles().forEach((tile, index) => {
       const box = make("div", "gnl-tile", grid);
@@ -133,7 +125,26 @@ function render({ model, el }) {
     if (!tiles().length) make("div", "gnl-empty", grid, "no candidates to label");
     cursor = Math.min(cursor, Math.max(0, tiles().length - 1));
     root.dataset.page = state().page;
+    fit();
     paint();
+  }
+
+  function fit() {
+    const pane = root.closest(".jp-NotebookPanel .jp-WindowedPanel-outer");
+    const { n_columns: columns, n_rows: rows, n_planes: planes, side } = state();
+    const laid = layOut({
+      width: room.clientWidth - 14,
+      height: (pane ? pane.clientHeight : window.innerHeight) - room.offsetTop - 24,
+      pixels: side / (window.devicePixelRatio || 1), columns, rows, planes,
+      around: state().context,
+      captions: !root.classList.contains("gnl-bare") && tiles().some((t) => t.caption),
+    });
+    root.classList.toggle("gnl-beside", laid.beside);
+    grid.classList.toggle("gnl-smooth", laid.scale < 2);
+    grid.style.gridTemplateColumns = `repeat(${columns}, ${laid.tile}px)`;
+    root.style.setProperty("--gnl-picture", `${laid.picture}px`);
+    root.style.setProperty("--gnl-field", `${3 * laid.large}px`);
+    large.style.width = `${laid.shown}px`;
   }
 
   // Only tiles that changed: most keys change two of them.
@@ -220,55 +231,8 @@ function render({ model, el }) {
     below.dataset.around = "new";
     aroundText.replaceChildren();
     for (const line of about.lines) make("div", "", aroundText, line);
-    drawLight(about.history, about.exposure_id);
-    elsewhere.replaceChildren();
-    if (about.neighbours.length) make("div", "gnl-planes", elsewhere, "nearest to it:");
-    for (const other of about.neighbours) {
-      make("div", "", elsewhere, `${other.candidate_id}, ${other.distance} pixels away`);
-    }
-    if (about.link) {
-      const link = make("a", "", elsewhere, "the sky there");
-      link.href = about.link;
-      link.target = "_blank";
-      link.rel = "noopener noreferrer";
-    }
-  }
-
-  // Fluxes at the same place of the sky in order of time, with their errors.
-  function drawLight(history, exposure) {
-    light.replaceChildren();
-    if (history.length < 2) return;
-    const svg = document.createElementNS(SVG, "svg");
-    svg.setAttribute("viewBox", "0 0 300 90");
-    svg.setAttribute("role", "img");
-    const low = Math.min(0, ...history.map((one) => one.flux - one.flux_err));
-    const high = Math.max(0, ...history.map((one) => one.flux + one.flux_err));
-    const y = (flux) => 82 - (74 * (flux - low)) / (high - low || 1);
-    const x = (i) => 60 + (230 * i) / (history.length - 1);
-    const draw = (name, attributes, text = "") => {
-      const part = document.createElementNS(SVG, name);
-      for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, value);
-      part.textContent = text;
-      svg.append(part);
-      return part;
-    };
-    draw("line", { x1: 50, x2: 300, y1: y(0), y2: y(0), class: "gnl-zero" });
-    for (const flux of [0, high]) {
-      draw("text", { x: 46, y: y(flux) + 4 }, flux ? flux.toPrecision(2) * 1 : "0");
-    }
-    history.forEach((one, i) => {
-      draw("line", { x1: x(i), x2: x(i), y1: y(one.flux - one.flux_err),
-        y2: y(one.flux + one.flux_err), class: "gnl-error" });
-      const title = document.createElementNS(SVG, "title");
-      title.textContent = `${one.exposure_id}: ${one.flux.toPrecision(4)} ± ` +
-        `${one.flux_err.toPrecision(2)} adu`;
-      const here = one.exposure_id === exposure;
-      draw("circle", { cx: x(i), cy: y(one.flux), r: here ? 5 : 3,
-        class: here ? "gnl-here" : "gnl-then" }).append(title);
-    });
-    light.append(svg);
-    make("div", "", light,
-      `flux [adu] here in ${history.length} exposures; ring: this one`);
+    drawLight(light, about.history, about.exposure_id);
+    writeNeighbours(elsewhere, about.neighbours, about.link);
   }
 
   function paintLarge() {
@@ -281,8 +245,8 @@ function render({ model, el }) {
     largeText.replaceChildren();
     const { stretch, colors, planes } = state().look;
     make("div", "gnl-planes", largeText,
-      planes === "all" ? "science | reference | difference" : planes);
-    make("div", "gnl-planes", largeText, `stretch ${stretch}, colours ${colors}`);
+      `${planes === "all" ? "science | reference | difference" : planes}, ` +
+      `stretch ${stretch}, colours ${colors}`);
     make("b", "", largeText, tile.name);
     make("div", "", largeText, tile.caption.replaceAll("\n", " · "));
     make("div", "", largeText, label
@@ -365,6 +329,13 @@ function render({ model, el }) {
     paintHead();
   }
 
+  // Out of the help, or back to the cell of the notebook, whose keys work then.
+  function leave() {
+    if (root.classList.contains("gnl-all-keys")) DEEDS.h();
+    else (root.closest(".jp-Cell") || root).focus();
+  }
+  list.addEventListener("click", leave);
+
   function move(to) {
     cursor = Math.max(0, Math.min(tiles().length - 1, to));
     const box = grid.children[cursor];
@@ -414,7 +385,8 @@ function render({ model, el }) {
     PageUp: () => turn(-1),
     z: () => push({ do: "undo" }),
     h: () => root.classList.toggle("gnl-all-keys"),
-    i: () => root.classList.toggle("gnl-bare"),
+    i: () => { root.classList.toggle("gnl-bare"); fit(); },
+    Escape: leave,
     " ": () => flip(cursor),
     x: () => label(cursor, null),
   };
@@ -507,12 +479,15 @@ function render({ model, el }) {
 
   // The first time that it is shown, not when a page comes back with its kernel.
   const shown = new ResizeObserver(() => {
-    if (!root.offsetWidth || !model.get("fresh")) return;
+    if (!root.offsetWidth) return;
+    fit();
+    if (!model.get("fresh")) return;
     model.set("fresh", false);
     model.save_changes();
     if (isFree()) root.focus({ preventScroll: true });
   });
   shown.observe(root);
+  window.addEventListener("resize", fit);
   // A click flips a tile; a drag gives what the first one got to all it passes.
   let dragged = null;
   const tileAt = (event) => event.target.closest(".gnl-tile");
@@ -554,6 +529,7 @@ function render({ model, el }) {
   return () => {
     clearInterval(clock);
     shown.disconnect();
+    window.removeEventListener("resize", fit);
     clearTimeout(resting);
     if (widerUrl) URL.revokeObjectURL(widerUrl);
     window.removeEventListener("mouseup", drop);

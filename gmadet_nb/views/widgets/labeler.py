@@ -22,6 +22,8 @@ from gmadet_nb.views.widgets.messages import check_message
 
 logger = logging.getLogger(__name__)
 
+_SCRIPTS = ("surroundings.js", "layout.js", "labeler.js")
+
 
 class CutoutLabeler(anywidget.AnyWidget):
     """A page of candidates as one picture; each act is recorded, then acknowledged.
@@ -52,7 +54,7 @@ class CutoutLabeler(anywidget.AnyWidget):
         Knows what surrounds a candidate.
     """
 
-    _esm = Path(__file__).with_name("labeler.js")
+    _esm = "\n".join(Path(__file__).with_name(name).read_text() for name in _SCRIPTS)
     _css = Path(__file__).with_name("labeler.css")
 
     atlas = t.Bytes(b"").tag(sync=True)
@@ -103,6 +105,8 @@ class CutoutLabeler(anywidget.AnyWidget):
             )
             picture = picture_bytes(atlas, look["colors"])
             self._page, self._look = page, look
+            n_rows = max(1, -(-len(ids) // self.n_columns))
+            self._side = atlas.shape[0] // n_rows
             # One message for both: a page never has another page's picture.
             with self.hold_sync():
                 self.atlas = picture
@@ -214,6 +218,8 @@ class CutoutLabeler(anywidget.AnyWidget):
             "page": self._page,
             "n_pages": self.session.n_pages,
             "n_columns": self.n_columns,
+            "n_rows": -(-self.session.page_size // self.n_columns),
+            "side": self._side,
             "labeler": self.session.log.labeler,
             "counts": self.session.counts(human_only=self._blind),
             "look": dict(self._look),
