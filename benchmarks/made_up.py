@@ -68,6 +68,8 @@ def make_run(path, *, n_candidates, n_exposures, size=32, seed=0):
     run.write_table("exposures", exposures)
     run.write_table("candidates", _candidates(field, names, rng))
     run.write_table("crossmatch", _crossmatch(names, n))
+    # By it a run is known as one with injected sources, whose images are `simulated`.
+    run.write_table("simulated_objects", Table({"exposure_id": names}))
     return run
 
 
