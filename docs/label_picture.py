@@ -25,7 +25,7 @@ def photograph(address, path):
         browser = driver.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
         )
-        page = browser.new_page(viewport={"width": 1240, "height": 1400})
+        page = browser.new_page(viewport={"width": 1280, "height": 660})
         page.goto(address, wait_until="domcontentloaded", timeout=120_000)
         page.wait_for_selector(".gnl-tile", timeout=120_000)
         page.locator(".gnl").focus()

@@ -125,19 +125,28 @@ function render({ model, el }) {
     if (!tiles().length) make("div", "gnl-empty", grid, "no candidates to label");
     cursor = Math.min(cursor, Math.max(0, tiles().length - 1));
     root.dataset.page = state().page;
-    fit();
+    // A page like the last one is laid out like it: asking for the room takes time.
+    if (laidFor !== layoutOf()) fit();
     paint();
   }
 
+  let laidFor = "";
+  const captioned = () =>
+    !root.classList.contains("gnl-bare") && tiles().some((tile) => tile.caption);
+  const layoutOf = () => {
+    const { n_columns, n_rows, n_planes, side } = state();
+    return [n_columns, n_rows, n_planes, side, captioned()].join();
+  };
+
   function fit() {
+    laidFor = layoutOf();
     const pane = root.closest(".jp-NotebookPanel .jp-WindowedPanel-outer");
     const { n_columns: columns, n_rows: rows, n_planes: planes, side } = state();
     const laid = layOut({
       width: room.clientWidth - 14,
       height: (pane ? pane.clientHeight : window.innerHeight) - room.offsetTop - 24,
       pixels: side / (window.devicePixelRatio || 1), columns, rows, planes,
-      around: state().context,
-      captions: !root.classList.contains("gnl-bare") && tiles().some((t) => t.caption),
+      around: state().context, captions: captioned(),
     });
     root.classList.toggle("gnl-beside", laid.beside);
     grid.classList.toggle("gnl-smooth", laid.scale < 2);
