@@ -160,3 +160,11 @@ def test_grid_takes_the_focus_from_the_cell_that_was_run_and_from_no_editor(page
     wait_saved(page)
     assert "bogus 1" in page.locator(".gnl-counts").inner_text()
     assert cells_of(page) == after
+
+    # Its kernel is restarted: what to do is said at once.
+    jupyter.command(page, "kernelmenu:restart")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.wait_for_function(
+        "document.querySelector('.gnl-saved').innerText.includes('kernel is gone')"
+    )
+    assert "Run the cells again" in page.locator(".gnl-advice").inner_text()

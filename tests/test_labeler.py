@@ -357,6 +357,7 @@ MOCK = """async ([source, css, state, png, before]) => {
   const calls = {};
   window.sent = [];
   window.escaped = [];
+  window.statusCalls = [];
   window.model = {
     get: (name) => held[name],
     set: (name, value) => {
@@ -365,7 +366,8 @@ MOCK = """async ([source, css, state, png, before]) => {
     },
     on: (name, call) => { (calls[name] = calls[name] || []).push(call); },
     off: () => {},
-    fire: (name) => (calls[name] || []).forEach((call) => call()),
+    widget_manager: {kernel: {statusChanged: {
+      connect: (call) => window.statusCalls.push(call), disconnect: () => {}}}},
     save_changes: () => {},
     send: (message) => window.sent.push(message),
     answer: (message, pictures = []) => {
@@ -598,9 +600,9 @@ def test_page_in_a_notebook_says_at_once_that_its_kernel_is_gone(open_page):
     page = open_page()
     page.evaluate(
         """() => {
-          document.body.className = 'jp-NotebookPanel jupyter-widgets-disconnected';
+          document.body.className = 'jp-NotebookPanel';
           window.model.send = () => { throw new Error('Kernel is dead'); };
-          window.model.fire('comm_live_update');
+          window.statusCalls.forEach((call) => call(null, 'autorestarting'));
         }"""
     )
     status = page.locator(".gnl-saved")

@@ -18,6 +18,7 @@ function render({ model, el }) {
   let failed = new Map(); // candidate -> why its label was not saved
   // Where a person was is not where the page opens: labelled ones may come last now.
   let note = (model.get("fresh") && model.get("page_state").opening) || "";
+  let gone = false; // the kernel: another one knows nothing of this grid
   let refused = ""; // why Python did not understand a message
   let url = null;
 
@@ -191,7 +192,6 @@ function render({ model, el }) {
     let nWaiting = held.length + unsaved().filter((act) => act.do === "undo").length;
     for (const { n } of waiting.values()) nWaiting += n;
     const late = sent.length && Date.now() - sentAt > PATIENCE;
-    const gone = Boolean(root.closest(".jupyter-widgets-disconnected"));
     let text = note || "all saved";
     if (nWaiting) text = `${nWaiting} not saved yet`;
     if (gone) text = `the kernel is gone${nWaiting ? `: ${nWaiting} not saved` : ""}`;
@@ -201,11 +201,11 @@ function render({ model, el }) {
     saved.textContent = text;
     saved.dataset.status =
       failed.size || late || gone || refused ? "failed" : nWaiting ? "waiting" : "saved";
-    advice.textContent = gone || late ? whatToDo(gone) : "";
+    advice.textContent = gone || late ? whatToDo() : "";
   }
 
   // What is shown as saved is on disk: nobody need fear to start again.
-  function whatToDo(gone) {
+  function whatToDo() {
     const safe = "Everything shown as saved is on disk. ";
     if (!root.closest(".jp-NotebookPanel")) {
       return safe + "Reload this page; if it does not come back, start gmadet-nb label " +
@@ -532,7 +532,13 @@ function render({ model, el }) {
   model.on("change:page_state", onState);
   model.on("change:atlas", rebuild);
   model.on("msg:custom", onAnswer);
-  model.on("comm_live_update", paintHead);
+  const kernel = model.widget_manager?.kernel;
+  const onStatus = (_, status) => {
+    if (!["restarting", "autorestarting", "terminating", "dead"].includes(status)) return;
+    gone = true;
+    paintHead();
+  };
+  kernel?.statusChanged?.connect(onStatus);
   const clock = setInterval(sendAgain, 1000);
   onState();
   return () => {
@@ -545,7 +551,7 @@ function render({ model, el }) {
     model.off("change:page_state", onState);
     model.off("change:atlas", rebuild);
     model.off("msg:custom", onAnswer);
-    model.off("comm_live_update", paintHead);
+    kernel?.statusChanged?.disconnect(onStatus);
     if (url) URL.revokeObjectURL(url);
   };
 }
