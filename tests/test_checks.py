@@ -6,7 +6,7 @@ from astropy.table import Table
 from fake_run import make_run
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import check_inference, check_simulation, labeling
+from gmadet_nb.learning import check_inference, check_simulation, evaluate, labeling
 
 
 def make_sources(n=400, m50=20.0, seed=0):
@@ -106,6 +106,7 @@ def run(tmp_path):
     split["part"] = np.where(split["exposure_id"] == "night_00", "training", "test")
     split["place_in_training"], split["used"] = False, True
     run.write_table("split", split[::-1])
+    run.write_table("out_of_fold", scores["candidate_id", "score"][:0])
     run.model_dir.mkdir()
     run.write_json(run.model_dir / "model.json", {"threshold": 0.5})
     return run
@@ -133,6 +134,35 @@ def test_candidates_keep_their_own_score_magnitude_and_label(run):
 def test_unlabelled_candidates_of_a_training_exposure_count_as_seen(run):
     _, checked, _ = rank(run)
     np.testing.assert_array_equal(checked["seen"], checked["exposure_id"] == "night_00")
+
+
+def test_who_has_an_out_of_fold_score_is_judged_by_it_and_counts_as_not_seen(run):
+    split = run.read_table("split")
+    trained = split["candidate_id"][split["part"] == "training"]
+    out_of_fold = Table({"candidate_id": trained})
+    out_of_fold["score"] = np.linspace(0.2, 0.8, len(trained))
+    run.write_table("out_of_fold", out_of_fold)
+    check, checked, _ = rank(run)
+
+    known = dict(out_of_fold.iterrows())
+    mine = np.isin(checked["candidate_id"], trained)
+    assert not checked["seen"][mine].any()
+    assert [known[key] for key in checked["candidate_id"][mine]] == list(
+        checked["score"][mine]
+    )
+    doubted = evaluate.suspects(check.split, check.scores)
+    some = doubted[np.isin(doubted["candidate_id"], trained)]
+    assert [known[key] for key in some["candidate_id"]] == list(some["score"])
+
+
+def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):
+    check, _, _ = rank(run)
+    found = check_inference.calibration(check, rng=rng)
+    assert set(found) == {"out_of_fold", "test"}
+    used = check.split[check.split["used"]]
+    assert found["test"]["ece"]["n"] == (used["part"] == "test").sum()
+    apply = check_inference.read_check_input(run, workflow="apply", model="")
+    assert check_inference.calibration(apply, rng=rng) == {}
 
 
 def test_ranks_follow_the_score_and_the_cuts_flag(run):

@@ -290,7 +290,8 @@ def test_too_little_to_train_on_is_said(rng):
         dataset.check_trainable(split_toy(candidates))
     candidates = make_candidates(3, 60, rng=rng)
     words = dataset.check_trainable(split_toy(candidates))
-    assert any("calibration part has 30 bogus" in line for line in words)
+    assert any("folds have 60 bogus" in line for line in words)
+    assert any("test part has 30 bogus" in line for line in words)
     candidates["auto_label"] = ""
     with pytest.raises(BadInputError, match="needs labelled candidates"):
         split_toy(candidates)

@@ -166,7 +166,7 @@ def test_the_headline_leaves_out_places_seen_in_training(judged):
     assert test["headline"]["fpr"]["k"] == 0
     assert test["all"]["fpr"]["k"] == 1
     assert [row["tpr"]["n"] for row in test["all"]["by_snr"]] == [5, 4]
-    assert found["calibration"]["all"]["n_real"] == 5
+    assert found["out_of_fold"]["all"]["n_real"] == 10
     assert "7 of 8 real" in evaluate.describe(test["headline"], name="Test")
 
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 from toy_candidates import make_measured
 from toy_cutouts import make_candidates, no_labels
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import crossfit, dataset, folds, splitting, trees
+from gmadet_nb.learning import crossfit, dataset, evaluate, folds, splitting, trees
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.places import sky_places
@@ -120,6 +121,47 @@ def test_candidates_without_a_place_on_the_sky_count_as_seen(rng):
     assert fold(split, candidates).rows["place_in_training"].all()
 
 
+def test_folds_survive_the_split_table(nights):
+    found, split, _ = nights
+    written = folds.add_folds(split, found)
+    again = folds.read_folds(written[::-1])
+
+    assert again.n_folds == found.n_folds
+    order = np.argsort(again.rows["candidate_id"])
+    mine = found.rows[np.argsort(found.rows["candidate_id"])]
+    for name in ("fold", "border", "place_in_training", "part"):
+        assert (again.rows[name][order] == mine[name]).all()
+    test = np.asarray(written["part"] == "test")
+    assert (written["fold"][test] == -1).all()
+    assert (written["place_in_training"] == split["place_in_training"])[test].all()
+    assert list(written["candidate_id"]) == list(split["candidate_id"])
+
+
+def test_folds_are_counted(nights):
+    found, _, _ = nights
+    counts = folds.count_folds(found)
+    assert counts["n_real"].sum() + counts["n_bogus"].sum() == len(found.rows)
+    assert counts["n_exposures"].sum() == len(set(found.rows["exposure_id"]))
+
+
+def test_a_split_without_folds_is_refused(nights):
+    found, split, _ = nights
+    with pytest.raises(BadInputError, match="have folds and has none"):
+        folds.read_folds(split)
+    written = folds.add_folds(split, found)
+    with pytest.raises(BadInputError, match="2 folds or more, got 1"):
+        folds.read_folds(written[written["fold"] == 0])
+
+
+def test_out_of_fold_scores_take_the_place_of_the_others():
+    scores = Table({"candidate_id": ["a", "b", "c"], "score": [0.1, 0.2, 0.3]})
+    known = Table({"candidate_id": ["c", "a"], "score": [0.9, 0.7]})
+    found = crossfit.with_out_of_fold(scores, known)
+    assert list(found["score"]) == [0.7, 0.2, 0.9]
+    assert list(found["out_of_fold"]) == [True, False, True]
+    assert list(scores["score"]) == [0.1, 0.2, 0.3]
+
+
 def test_the_same_seed_gives_the_same_folds(nights):
     found, split, candidates = nights
     assert (fold(split, candidates).rows == found.rows).all()
@@ -204,8 +246,9 @@ def test_flipped_labels_are_the_most_doubted(rng):
         model = trees.fit_trees(matrix(rows), rows["label"] == "real", seed=k)
         return lambda some: trees.tree_logits(model, matrix(some))
 
-    scores = probability(crossfit.out_of_fold(found, fit)[0])
-    doubted = crossfit.fold_suspects(found, scores)
+    found_scores = Table([found.rows["candidate_id"]], names=["candidate_id"])
+    found_scores["score"] = probability(crossfit.out_of_fold(found, fit)[0])
+    doubted = evaluate.suspects(found.rows, found_scores)
     first = set(doubted["candidate_id"][: len(doubted) // 10])
     wrong = set(measured["candidate_id"][flipped]) & set(found.rows["candidate_id"])
     assert len(wrong) > 50

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 
 from gmadet_nb.learning import evaluate
@@ -31,16 +31,23 @@ def test_the_signal_to_noise_is_counted_by_label(ax):
     assert found["3 real"].edges[-1] >= 100
 
 
-def test_the_best_epoch_is_marked():
+def test_the_best_epoch_of_each_fold_is_marked():
     table = Table({"epoch": [1, 2, 3], "best": [False, True, False]})
+    table["fold"] = [0, 0, 0]
     for name in ("loss", "auc", "val_loss", "val_auc"):
         table[name] = [0.9, 0.5, 0.7]
     axes = Figure().subplots(1, 2)
-    plots_learning.history(table, axes=axes)
+    other = table.copy()
+    other["fold"], other["best"] = 1, [False, False, True]
+    plots_learning.history(vstack([table, other]), axes=axes)
     for ax in axes:
-        marks = {line.get_label(): line for line in ax.lines}
-        assert set(marks["kept: epoch 2"].get_xdata()) == {2}
-        assert list(marks["validation"].get_ydata()) == [0.9, 0.5, 0.7]
+        marks = [
+            tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 1
+        ]
+        assert sorted(marks) == [(2,), (2,), (3,), (3,)]
+        named = {line.get_label(): line for line in ax.lines}
+        assert list(named["validation"].get_ydata()) == [0.9, 0.5, 0.7]
+        assert len(ax.lines) == 8
 
 
 def test_scores_are_counted_by_label_and_the_threshold_drawn(ax):

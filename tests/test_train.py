@@ -1,17 +1,33 @@
 import json
 import os
+import shutil
 import sys
 from subprocess import run as run_process
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from astropy.table import Table
+from toy_candidates import make_measured
 from toy_cutouts import make_candidates, make_pixels, no_labels, write_store
 
 from gmadet_nb.errors import BadInputError, BadParameterError, StageError
 from gmadet_nb.files.rundir import RunDir
-from gmadet_nb.learning import dataset, evaluate, infer, saving, splitting, train
+from gmadet_nb.learning import (
+    baselines,
+    crossfit,
+    dataset,
+    evaluate,
+    folds,
+    fused,
+    infer,
+    saving,
+    scorer,
+    splitting,
+    train,
+)
 from gmadet_nb.learning.cutouts import CutoutStore, create_store
+from gmadet_nb.learning.features import COLUMNS, FEATURES, candidate_features
 
 # Keras 3.15 hands TensorFlow's variables to numpy in a way that numpy 2 deplores.
 pytestmark = pytest.mark.filterwarnings(
@@ -23,13 +39,49 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Train the small network on five toy exposures of 80 candidates, once."""
+    """Train on five toy exposures of 80 candidates, in two folds, once."""
     rng = np.random.default_rng(7)
     run = RunDir(tmp_path_factory.mktemp("run"))
     candidates = make_candidates(5, 80, rng=rng)
+    add_numbers(candidates, rng=rng)
     write_store(run.cutouts_path, candidates, size=SIZE, rng=rng)
     store = CutoutStore(run.cutouts_path)
-    split = splitting.split_by_exposure(
+    split = make_split(candidates)
+    training = make_training(epochs=12)
+    model = fused.fit_fused(split, store, candidates, training)
+    card = saving.save_model(
+        run.model_dir, model, store=store, split=split, training=training
+    )
+    opened = scorer.open_scorer(run.model_dir, card)
+    scores = model.put_out_of_fold(
+        infer.score_store(store, opened, candidates=candidates, batch_size=100)
+    )
+    threshold = model.threshold(0.02)
+    metrics = evaluate.metrics(split, scores, threshold.value, candidates=candidates)
+    compared = baselines.compare(split, scores, candidates, target_fpr=0.02)
+    card = saving.finish_card(run, card, threshold, metrics, compared=compared)
+    return SimpleNamespace(
+        run=run,
+        store=store,
+        split=split,
+        candidates=candidates,
+        model=model,
+        scores=scores,
+        card=card,
+        compared=compared,
+    )
+
+
+def add_numbers(candidates, *, rng):
+    """Give toy candidates numbers that tell real from bogus about as well."""
+    measured = make_measured(candidates["auto_label"] == "real", rng=rng)
+    for name in COLUMNS:
+        if name not in ("snr", "psf_fwhm"):
+            candidates[name] = measured[name]
+
+
+def make_split(candidates):
+    parts = splitting.split_by_exposure(
         dataset.gather_labels(candidates, no_labels()),
         candidates,
         calibration_fraction=0.2,
@@ -40,17 +92,15 @@ def trained(tmp_path_factory):
         pixel_scale=1.0,
         rng=np.random.default_rng(1),
     )
-    training = make_training(epochs=12)
-    model, history = train.train_network(split, store, training)
-    card = saving.save_model(
-        run.model_dir, model, history, store=store, split=split, training=training
+    found = folds.make_folds(
+        parts,
+        candidates,
+        n_folds=2,
+        margin=SIZE,
+        pixel_scale=1.0,
+        rng=np.random.default_rng(2),
     )
-    scorer = infer.Scorer.from_file(run.model_dir / infer.ONNX, size=SIZE)
-    scores = infer.score_store(store, scorer, batch_size=100)
-    threshold = saving.threshold_for(split, scores, target_fpr=0.02)
-    metrics = evaluate.metrics(split, scores, threshold.value, candidates=candidates)
-    card = saving.finish_card(run, card, threshold, metrics)
-    return run, store, split, candidates, history, scores, card
+    return folds.add_folds(parts, found)
 
 
 def make_training(**changes):
@@ -60,51 +110,118 @@ def make_training(**changes):
 
 
 def test_the_toy_set_is_learned(trained):
-    *_, history, _, card = trained
+    history = trained.model.history
+    assert trained.card["metrics"]["test"]["all"]["auc"] > 0.95
+    for k in range(2):
+        mine = history[history["fold"] == k]
+        assert mine["loss"][-1] < 0.5 * mine["loss"][0]
+        assert list(mine["epoch"]) == list(range(1, len(mine) + 1))
+        # Of the second half of the 12 wanted: before, the learning rate is high.
+        (best,) = mine[mine["best"]]
+        assert best["epoch"] > 6
+        assert best["val_loss"] == mine["val_loss"][6:].min()
 
-    assert card["metrics"]["test"]["all"]["auc"] > 0.95
-    assert history["loss"][-1] < 0.5 * history["loss"][0]
-    assert list(history["epoch"]) == list(range(1, len(history) + 1))
+
+def test_no_network_has_seen_the_fold_that_it_judges(trained):
+    model, store = trained.model, trained.store
+    rows = model.folds.rows
+    by_each = np.asarray(model.network(store.read(rows["candidate_id"])))
+    fold = np.asarray(rows["fold"])
+    mine = scorer.network_logits(by_each[np.arange(len(rows)), fold])
+    # In batches of another size sums are rounded in another order.
+    np.testing.assert_allclose(model.logits[:, 0], mine, atol=1e-3)
 
 
-def test_the_best_weights_are_kept(trained):
-    _, _, split, _, history, scores, _ = trained
-    best = history[history["best"]]
-    assert len(best) == 1
-    # Of the second half of the 12 wanted: before, the learning rate is high.
-    assert best["epoch"][0] > 6
-    assert best["val_loss"][0] == history["val_loss"][6:].min()
+def test_folded_candidates_keep_their_out_of_fold_score(trained):
+    table = fused.out_of_fold_table(trained.model)
+    known = dict(zip(table["candidate_id"], table["score"], strict=True))
+    mine = np.array([key in known for key in trained.scores["candidate_id"]])
+    np.testing.assert_array_equal(trained.scores["out_of_fold"], mine)
+    found = trained.scores[mine]
+    assert [known[key] for key in found["candidate_id"]] == list(found["score"])
+    assert set(table.colnames) >= {"network_score", "trees_score", "fold"}
 
-    # The validation loss worked out anew from the saved model's scores.
-    some = evaluate.with_scores(split[split["part"] == "validation"], scores)
-    chance = np.where(some["label"] == "real", some["score"], 1 - some["score"])
-    weights = train.class_weights(some)
-    loss = np.sum(weights * -np.log(np.clip(chance, 1e-7, 1))) / np.sum(weights)
-    assert loss == pytest.approx(best["val_loss"][0], rel=0.02, abs=1e-3)
+
+def test_each_score_is_the_mean_of_the_models_and_has_their_scatter(trained):
+    opened = scorer.load_model(trained.run.model_dir)
+    features = candidate_features(trained.candidates)[:50]
+    pixels = trained.store.read(trained.candidates["candidate_id"][:50])
+    found = opened.judge(pixels, features)
+
+    network = scorer.network_logits(opened.predict(pixels))
+    both = np.stack([network, opened.trees.logits(features)], axis=2)
+    each = np.stack([opened.fusion.apply(both[:, k]) for k in range(2)], axis=1)
+    p = 1 / (1 + np.exp(-each))
+    np.testing.assert_allclose(
+        found["score"], 1 / (1 + np.exp(-each.mean(axis=1))), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        found["score_scatter"], np.abs(p[:, 0] - p[:, 1]) / np.sqrt(2), atol=1e-6
+    )
+
+
+def test_the_model_is_compared_with_its_parts_and_with_cuts(trained):
+    table = trained.compared
+    assert list(table["judge"]) == [
+        "S/N cut",
+        "FWHM-ratio cut",
+        "PSF-chi2 cut",
+        "trees alone",
+        "networks alone",
+        "fused",
+    ]
+    fused_row, card = table[-1], trained.card["metrics"]["test"]["headline"]
+    assert fused_row["auc"] == pytest.approx(card["auc"])
+    assert fused_row["tpr"] == card["tpr"]["value"]
+    assert fused_row["auc"] > table["auc"][0]
+    assert [row["judge"] for row in trained.card["baselines"]] == list(table["judge"])
+
+
+def test_candidates_without_numbers_are_judged_by_the_networks_alone(
+    trained, monkeypatch
+):
+    def no_training(split, store, training, number):
+        network = train.build_network("small", size=SIZE, dropout=0, number=number)
+        return network, trained.model.history[:0]
+
+    monkeypatch.setattr(fused, "train_network", no_training)
+    bare = trained.candidates["candidate_id", "exposure_id"]
+    found = fused.fit_fused(trained.split, trained.store, bare, make_training())
+    assert found.fusion.judges == ["network"]
+    assert found.trees == []
+    assert np.isfinite(found.scores).all()
 
 
 def test_onnx_and_keras_give_the_same_scores(trained, rng):
-    run = trained[0]
+    run = trained.run
     pixels = make_pixels(rng.random(40) < 0.5, size=SIZE, rng=rng)
+    features = candidate_features(trained.candidates)[:40]
     pixels[0, :20] = np.nan
     pixels[1, ..., :2] = np.nan
     pixels[2] = 5.0
-    by_onnx = infer.load_model(run.model_dir).score(pixels)
-    by_keras = infer.load_model(run.model_dir, engine="keras").score(pixels)
+    by_onnx = scorer.load_model(run.model_dir).score(pixels, features)
+    by_keras = scorer.load_model(run.model_dir, engine="keras")
+    by_keras = by_keras.score(pixels, features)
 
     assert np.isfinite(by_onnx).all()
     np.testing.assert_allclose(by_onnx, by_keras, atol=saving.ONNX_TOLERANCE)
 
 
 def test_the_card_says_what_the_model_is(trained):
-    run, store, split, _, _, _, card = trained
-    on_disk = infer.read_card(run.model_dir)
+    run, store, split, card = trained.run, trained.store, trained.split, trained.card
+    on_disk = scorer.read_card(run.model_dir)
 
     assert on_disk == json.loads(json.dumps(card))
     assert on_disk["input"]["planes"] == ["science", "reference", "difference"]
     assert on_disk["input"]["size"] == SIZE
     assert 0 < on_disk["threshold"] <= 1
-    assert "calibration part" in on_disk["threshold_how"]
+    assert "out-of-fold scores" in on_disk["threshold_how"]
+    assert on_disk["input"]["features"] == FEATURES
+    assert list(on_disk["input"]["features"]) == list(FEATURES)
+    assert set(on_disk["onnx_difference"]) == {"network", "trees"}
+    assert set(on_disk["fusion"]["losses"]) == {"mean", "network", "trees"}
+    n_folded = sum(fold["n_real"] + fold["n_bogus"] for fold in on_disk["folds"])
+    assert n_folded == (split["fold"] >= 0).sum()
     assert on_disk["training_hash"] == saving.training_hash(split, store)
     used = split[split["used"]]
     assert (
@@ -116,7 +233,7 @@ def test_the_card_says_what_the_model_is(trained):
 
 
 def test_the_hash_changes_with_a_label_but_not_with_the_order(trained):
-    _, store, split, _, _, _, card = trained
+    store, split, card = trained.store, trained.split, trained.card
     assert saving.training_hash(split[::-1], store) == card["training_hash"]
     other = split.copy()
     row = np.flatnonzero(other["part"] == "training")[0]
@@ -127,7 +244,7 @@ def test_the_hash_changes_with_a_label_but_not_with_the_order(trained):
 def test_the_same_seed_trains_the_same_network_in_memory_or_from_disk(
     trained, monkeypatch
 ):
-    _, store, split, *_ = trained
+    store, split = trained.store, trained.split
     pixels = store.read(store.candidate_ids[:16])
     in_memory = train.train_network(split, store, make_training(epochs=1))
     monkeypatch.setattr(train, "MEMORY_LIMIT", 0)
@@ -138,28 +255,14 @@ def test_the_same_seed_trains_the_same_network_in_memory_or_from_disk(
     np.testing.assert_allclose(from_disk[0](pixels), in_memory[0](pixels), atol=1e-3)
 
 
-def test_the_threshold_comes_from_the_calibration_part(trained):
-    _, _, split, _, _, scores, _ = trained
-    rows = split[split["used"] & (split["label"] == "bogus")]
-    mine = rows["candidate_id"][rows["part"] == "calibration"]
-    other = scores.copy()
-    other["score"] = np.where(np.isin(other["candidate_id"], mine), 0.2, 0.9)
-    found = saving.threshold_for(split, other, target_fpr=0.02)
-
-    assert 0.2 < found.value <= 0.9
-    assert found.n_above == 0
-    only_training = split[split["part"] == "training"]
-    with pytest.raises(BadInputError, match="got none"):
-        saving.threshold_for(only_training, scores, target_fpr=0.02)
-
-
-def test_where_every_place_is_seen_all_of_the_calibration_part_chooses(trained):
-    _, _, split, candidates, _, scores, _ = trained
-    seen = split.copy()
-    seen["place_in_training"] = ~np.isin(seen["part"], ("training", "validation"))
-    found = saving.threshold_for(seen, scores, target_fpr=0.02)
-    assert found.how.startswith("calibration part, at all places")
-    metrics = evaluate.metrics(seen, scores, found.value, candidates=candidates)
+def test_where_every_place_is_seen_all_candidates_choose(trained):
+    seen = trained.split.copy()
+    seen["place_in_training"] = True
+    found = crossfit.fold_threshold(
+        folds.read_folds(seen), trained.model.scores, target_fpr=0.02
+    )
+    assert found.how.startswith("out-of-fold scores, all places")
+    metrics = evaluate.metrics(seen, trained.scores, found.value)
     test = metrics["test"]
     assert test["headline"]["tpr"]["n"] == test["headline"]["fpr"]["n"] == 0
     assert test["all"]["tpr"]["n"] > 0
@@ -167,7 +270,7 @@ def test_where_every_place_is_seen_all_of_the_calibration_part_chooses(trained):
 
 
 def test_no_training_without_both_kinds(trained):
-    _, store, split, *_ = trained
+    store, split = trained.store, trained.split
     with pytest.raises(BadInputError, match="10 bogus candidates or more, got 0"):
         train.train_network(split[split["label"] == "real"], store, make_training())
     with pytest.raises(BadParameterError, match="epochs"):
@@ -175,7 +278,7 @@ def test_no_training_without_both_kinds(trained):
 
 
 def test_it_trains_without_a_validation_part(trained):
-    _, store, split, *_ = trained
+    store, split = trained.store, trained.split
     history = train.train_network(
         split[split["part"] != "validation"], store, make_training(epochs=1)
     )[1]
@@ -191,22 +294,25 @@ def test_classes_of_unequal_size_weigh_the_same():
 
 
 def test_scores_are_by_candidate_and_nan_where_there_is_nothing(trained, tmp_path):
-    run, store, *_, scores, card = trained
-    scorer = infer.load_model(run.model_dir)
-    pixels = store.read(store.candidate_ids[:3])
+    store, scores, card = trained.store, trained.scores, trained.card
+    opened = scorer.load_model(trained.run.model_dir)
+    test = trained.split["candidate_id"][trained.split["part"] == "test"][:3]
+    by_id = dict(scores["candidate_id", "score"].iterrows())
+    known = np.array([by_id[key] for key in test])
+    pixels = store.read(test)
     pixels[1, ..., 2] = np.nan
+    row = {key: i for i, key in enumerate(trained.candidates["candidate_id"])}
+    candidates = trained.candidates[[row[key] for key in test]]
+    candidates["candidate_id"] = ["x", "y", "z"]
     with create_store(tmp_path / "cutouts.h5", size=SIZE) as writer:
         writer.append(["x", "y", "z"], "night_0", pixels)
-    found = infer.score_store(
-        CutoutStore(tmp_path / "cutouts.h5"), scorer, batch_size=2
-    )
+    small = CutoutStore(tmp_path / "cutouts.h5")
+    found = infer.score_store(small, opened, candidates=candidates[::-1], batch_size=2)
     kept = infer.keep_above(found, card["threshold"])
 
     assert list(found["candidate_id"]) == ["x", "y", "z"]
     assert np.isnan(found["score"]).tolist() == [False, True, False]
-    np.testing.assert_allclose(
-        found["score"][[0, 2]], scores["score"][[0, 2]], atol=1e-5
-    )
+    np.testing.assert_allclose(found["score"][[0, 2]], known[[0, 2]], atol=1e-5)
     assert not kept["kept"][1]
     infer.check_scores(found)
     found["score"] = np.nan
@@ -214,50 +320,73 @@ def test_scores_are_by_candidate_and_nan_where_there_is_nothing(trained, tmp_pat
         infer.check_scores(found)
 
 
+def test_numbers_that_are_missing_are_asked_for(trained):
+    opened, store = scorer.load_model(trained.run.model_dir), trained.store
+    with pytest.raises(BadInputError, match="one row for each of the 2 cutouts"):
+        opened.score(store.read(store.candidate_ids[:2]))
+    with pytest.raises(BadInputError, match="give their table"):
+        infer.score_store(store, opened, batch_size=64)
+    with pytest.raises(BadInputError, match="1 of 400 have none"):
+        infer.score_store(
+            store, opened, candidates=trained.candidates[1:], batch_size=64
+        )
+
+
 def test_no_candidates_give_an_empty_table(trained, tmp_path):
     with create_store(tmp_path / "cutouts.h5", size=SIZE):
         pass
-    scorer = infer.load_model(trained[0].model_dir)
-    found = infer.score_store(
-        CutoutStore(tmp_path / "cutouts.h5"), scorer, batch_size=8
-    )
+    opened = scorer.load_model(trained.run.model_dir)
+    store = CutoutStore(tmp_path / "cutouts.h5")
+    none = trained.candidates[:0]
+    found = infer.score_store(store, opened, candidates=none, batch_size=8)
     kept = infer.keep_above(found, 0.5)
     assert len(kept) == 0
     assert {"candidate_id", "exposure_id", "score", "kept"} <= set(kept.colnames)
+    assert {"score_scatter", "network_score", "trees_score"} <= set(kept.colnames)
 
 
 def test_cutouts_of_another_size_are_refused(trained, tmp_path):
-    scorer = infer.load_model(trained[0].model_dir)
+    opened = scorer.load_model(trained.run.model_dir)
     with pytest.raises(BadInputError, match=r"32 x 32 pixels.*31 x 31 x 3"):
-        scorer.score(np.zeros((1, 31, 31, 3)))
+        opened.score(np.zeros((1, 31, 31, 3)))
     with create_store(tmp_path / "cutouts.h5", size=63):
         pass
     store = CutoutStore(tmp_path / "cutouts.h5")
     with pytest.raises(BadInputError, match=r"32 x 32 pixels.*63 x 63 x 3"):
-        infer.score_store(store, scorer, batch_size=8)
+        infer.score_store(store, opened, batch_size=8)
 
 
 def test_broken_model_folders_are_refused(trained, tmp_path):
-    with pytest.raises(BadInputError, match=r"no model\.json"):
-        infer.load_model(tmp_path)
-    (tmp_path / infer.CARD).write_text("{}")
-    with pytest.raises(BadInputError, match="no whole model card"):
-        infer.load_model(tmp_path)
-    card = infer.read_card(trained[0].model_dir)
-    (tmp_path / infer.CARD).write_text(json.dumps(card))
-    with pytest.raises(BadInputError, match=r"no model\.onnx"):
-        infer.load_model(tmp_path)
-    (tmp_path / infer.ONNX).write_bytes(b"garbage")
-    with pytest.raises(BadInputError, match="cannot be loaded"):
-        infer.load_model(tmp_path)
+    def refused(words):
+        return pytest.raises(BadInputError, match=words)
+
+    with refused(r"no model\.json"):
+        scorer.load_model(tmp_path)
+    (tmp_path / scorer.CARD).write_text("{}")
+    with refused("no whole model card"):
+        scorer.load_model(tmp_path)
+    card = scorer.read_card(trained.run.model_dir)
+    older = {name: value for name, value in card.items() if name != "fusion"}
+    (tmp_path / scorer.CARD).write_text(json.dumps(older))
+    with refused(r"no whole model card of this version.*fusion"):
+        scorer.load_model(tmp_path)
+    (tmp_path / scorer.CARD).write_text(json.dumps(card))
+    with refused(r"no model\.onnx"):
+        scorer.load_model(tmp_path)
+    (tmp_path / scorer.ONNX).write_bytes(b"garbage")
+    with refused("no trees at"):
+        scorer.load_model(tmp_path)
+    shutil.copy(trained.run.model_dir / scorer.TREES, tmp_path)
+    with refused("cannot be loaded"):
+        scorer.load_model(tmp_path)
     card["input"]["planes"].reverse()
-    (tmp_path / infer.CARD).write_text(json.dumps(card))
-    with pytest.raises(BadInputError, match="takes the planes"):
-        infer.load_model(tmp_path)
+    (tmp_path / scorer.CARD).write_text(json.dumps(card))
+    with refused("takes the planes"):
+        scorer.load_model(tmp_path)
 
 
 def test_gmadets_table_has_its_columns_and_counts_from_one(trained, tmp_path):
-    _, _, _, candidates, _, scores, _ = trained
+    candidates, scores = trained.candidates, trained.scores
     nights = [f"night_{e}" for e in range(5)]
     exposures = Table({"exposure_id": nights, "path": [f"{n}.fits" for n in nights]})
     path = tmp_path / "infer_results.dat"
@@ -279,7 +408,7 @@ def test_gmadets_table_has_its_columns_and_counts_from_one(trained, tmp_path):
 
 def test_scoring_needs_no_tensorflow():
     code = (
-        "import sys; from gmadet_nb.learning import infer, evaluate, splitting, labels;"
+        "import sys; from gmadet_nb.learning import infer, scorer, splitting, labels;"
         "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
     )
     done = run_process(

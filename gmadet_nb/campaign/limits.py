@@ -77,6 +77,7 @@ LIMITS = {
     "calibration_fraction": _SHARE,
     "test_fraction": _SHARE,
     "validation_fraction": _SHARE,
+    "n_folds": ("2 or more", lambda value: value >= 2),
     "epochs": _ONE_OR_MORE,
     "batch_size": _ONE_OR_MORE,
     "dropout": _SHARE,

@@ -89,7 +89,7 @@ TRAIN = (
             "candidates.ecsv",
             "cutouts.h5",
         ),
-        writes=("model/",),
+        writes=("model/", "out_of_fold.ecsv"),
     ),
     Stage(
         name="09_infer",
@@ -111,6 +111,7 @@ TRAIN = (
             "cutouts.h5",
             "split.ecsv",
             "model/",
+            "out_of_fold.ecsv",
             "scores.ecsv",
         ),
         writes=("metrics.json", "suspects.ecsv"),

@@ -22,6 +22,7 @@ TABLES = {
     "crossmatch": "04_cutouts",
     "completeness": "05_check_simulation",
     "split": "07_dataset",
+    "out_of_fold": "08_train",
     "scores": "09_infer",
     "ranked": "10_check_inference",
     "suspects": "10_check_inference",

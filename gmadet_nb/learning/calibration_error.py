@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.completeness import finite_pairs
 
 
@@ -51,3 +52,45 @@ def with_interval(figure, is_real, scores, *, rng, n_draws=500):
     value = figure(real, scores)
     low, high = np.quantile(draws, [0.025, 0.975]) - np.mean(draws) + value
     return {"value": value, "low": float(max(low, 0)), "high": float(high), "n": n}
+
+
+def measure(split, scores, *, rng):
+    """Return calibration error and Brier score, with intervals, of each part.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        ``candidate_id``, ``label``, ``part``, ``used``.
+    scores : astropy.table.Table
+        ``candidate_id``, ``score``: out of fold but for the test part.
+    rng : numpy.random.Generator
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        part ("out_of_fold", "test") -> ``ece`` and ``brier``, each as
+        `with_interval` gives it.
+    """
+    table = evaluate.with_scores(split[np.asarray(split["used"], bool)], scores)
+    figures = {}
+    for part, names in evaluate.PARTS.items():
+        rows = table[np.isin(table["part"], names)]
+        real, values = np.asarray(rows["label"] == "real"), np.asarray(rows["score"])
+        figures[part] = {
+            "ece": with_interval(expected_calibration_error, real, values, rng=rng),
+            "brier": with_interval(evaluate.brier, real, values, rng=rng),
+        }
+    return figures
+
+
+def describe(figures, *, name):
+    """Say calibration error and Brier score of a part in one line."""
+    words = [
+        f"{title} {found['value']:.4f} ({found['low']:.4f} to {found['high']:.4f})"
+        for title, found in (
+            ("expected calibration error", figures["ece"]),
+            ("Brier score", figures["brier"]),
+        )
+    ]
+    return f"{name}, {figures['ece']['n']} candidates: {', '.join(words)}"

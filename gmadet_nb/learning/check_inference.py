@@ -7,10 +7,11 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import evaluate
+from gmadet_nb.learning import calibration_error, evaluate
+from gmadet_nb.learning.crossfit import with_out_of_fold
+from gmadet_nb.learning.folds import FOLDED
 
 WORKFLOWS = ("train", "apply")
-_SEEN = ("training", "validation")
 _SPLIT = {
     "candidate_id": "str",
     "exposure_id": "str",
@@ -34,6 +35,9 @@ _TRUTH = {
 @dataclass(frozen=True, kw_only=True)
 class CheckInput:
     """What 10_check_inference reads; a table that a workflow has not is empty.
+
+    The scores of candidates that trained are those of the model that had not seen
+    them.
 
     Attributes
     ----------
@@ -74,10 +78,13 @@ def read_check_input(run, *, workflow, model):
             f"workflow must be one of {WORKFLOWS}, got {workflow!r}."
         )
     folder = Path(model) if model else run.model_dir
+    scores = run.read_table("scores")
+    if workflow == "train":
+        scores = with_out_of_fold(scores, run.read_table("out_of_fold"))
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),
-        scores=run.read_table("scores"),
+        scores=scores,
         crossmatch=run.read_table("crossmatch"),
         split=run.read_table("split") if workflow == "train" else _empty(_SPLIT),
         card=run.read_json(folder / "model.json"),
@@ -95,8 +102,8 @@ def join_checked(check):
         The candidates' columns and ``score`` (NaN where there is none),
         ``fwhm_ratio`` (FWHM over that of the PSF), ``injected`` (matched to one
         source), ``mag_injected`` [mag], ``label``, ``label_origin``, ``part`` ("" where
-        not labelled), ``place_in_training``, and ``seen``: in training or validation,
-        or not labelled in an exposure that is.
+        not labelled), ``place_in_training``, and ``seen``: judged by a model that has
+        trained on its exposure. Who has an out-of-fold score has not been seen.
     """
     table = evaluate.with_scores(check.candidates, check.scores)
     ids = np.asarray(table["candidate_id"]).astype(str)
@@ -117,9 +124,9 @@ def join_checked(check):
     )
     part = np.asarray(table["part"])
     exposure = np.asarray(table["exposure_id"]).astype(str)
-    trained_on = set(exposure[np.isin(part, _SEEN)])
-    seen_exposure = np.array([key in trained_on for key in exposure], dtype=bool)
-    table["seen"] = np.isin(part, _SEEN) | ((part == "") & seen_exposure)
+    trained_on = set(exposure[np.isin(part, FOLDED)])
+    seen = np.array([key in trained_on for key in exposure], dtype=bool)
+    table["seen"] = seen & ~_out_of_fold(check.scores, ids)
     return table
 
 
@@ -306,12 +313,39 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
     }
 
 
+def calibration(check, *, rng):
+    """Return calibration error and Brier score of each part; nothing without labels.
+
+    Parameters
+    ----------
+    check : CheckInput
+    rng : numpy.random.Generator
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict
+        As `gmadet_nb.learning.calibration_error.measure` gives it.
+    """
+    if not len(check.split):
+        return {}
+    return calibration_error.measure(check.split, check.scores, rng=rng)
+
+
 def write_list(run, check, ranked, suspects):
     """Write the list that the workflow ends with: suspects, or ranked candidates."""
     if check.workflow == "train":
         run.write_table("suspects", suspects)
     else:
         run.write_table("ranked", ranked)
+
+
+def _out_of_fold(scores, ids):
+    """Say of each candidate whether its score is of a model that had not seen it."""
+    if "out_of_fold" not in scores.colnames:
+        return np.zeros(len(ids), dtype=bool)
+    known = dict(zip(scores["candidate_id"], scores["out_of_fold"], strict=True))
+    return np.array([bool(known.get(key, False)) for key in ids], dtype=bool)
 
 
 def _empty(columns):

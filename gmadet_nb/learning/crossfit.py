@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from astropy.table import Table
 
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.calibration import probability
@@ -76,29 +75,49 @@ def fold_threshold(folds, scores, *, target_fpr):
     evaluate.Threshold
         With the Clopper-Pearson interval of the rate.
     """
-    bogus = np.asarray(folds.rows["label"] == "bogus") & np.isfinite(scores)
-    new = bogus & ~np.asarray(folds.rows["place_in_training"], bool)
-    what = "out-of-fold scores, all places"
-    if new.sum() >= 3 / target_fpr:
-        bogus, what = new, "out-of-fold scores, places that the model had not seen"
-    threshold = evaluate.choose_threshold(np.asarray(scores)[bogus], target_fpr)
-    return replace(threshold, how=f"{what}: {threshold.how}")
+    some = choosing_rows(folds.rows, target_fpr=target_fpr)
+    new = not (some & np.asarray(folds.rows["place_in_training"], bool)).any()
+    what = "places that the model had not seen" if new else "all places"
+    threshold = evaluate.choose_threshold(np.asarray(scores)[some], target_fpr)
+    return replace(threshold, how=f"out-of-fold scores, {what}: {threshold.how}")
 
 
-def fold_suspects(folds, scores):
-    """Rank the labels that models doubt which have not seen them.
+def choosing_rows(rows, *, target_fpr):
+    """Say which bogus candidates choose a threshold: those at new places, if enough.
 
     Parameters
     ----------
-    folds : Folds
-        From `make_folds`.
-    scores : (n,) array
-        Out-of-fold probabilities of ``folds.rows``.
+    rows : astropy.table.Table
+        ``label``, ``place_in_training``.
+    target_fpr : float
+        Wanted false-positive rate; 3 / target_fpr are enough to show it.
+
+    Returns
+    -------
+    (n,) bool array
+    """
+    bogus = np.asarray(rows["label"] == "bogus")
+    new = bogus & ~np.asarray(rows["place_in_training"], bool)
+    return new if new.sum() >= 3 / target_fpr else bogus
+
+
+def with_out_of_fold(scores, out_of_fold):
+    """Put the out-of-fold scores in the place of those of models that know the labels.
+
+    Parameters
+    ----------
+    scores, out_of_fold : astropy.table.Table
+        ``candidate_id``, ``score``.
 
     Returns
     -------
     astropy.table.Table
-        As `gmadet_nb.learning.evaluate.suspects` gives it.
+        The rows of ``scores`` with ``out_of_fold``, True where it is so.
     """
-    table = Table([folds.rows["candidate_id"], scores], names=["candidate_id", "score"])
-    return evaluate.suspects(folds.rows, table)
+    known = dict(zip(out_of_fold["candidate_id"], out_of_fold["score"], strict=True))
+    table = scores.copy()
+    inside = np.array([key in known for key in table["candidate_id"]], bool)
+    table["score"] = np.asarray(table["score"], float)
+    table["score"][inside] = [known[key] for key in table["candidate_id"][inside]]
+    table["out_of_fold"] = inside
+    return table

@@ -84,15 +84,27 @@ def check_trainable(split, *, target_fpr=0.01, min_each=10):
                 f"got {n}. Inject more in 02_simulate (real), label more in 06_label "
                 "or set label_unmatched_as_bogus in 04_cutouts (bogus)."
             )
+    judged = {
+        "folds have": ("training", "validation", "calibration"),
+        "test part has": ("test",),
+    }
     words, n_needed = [], int(np.ceil(3 / target_fpr))
-    for part in ("validation", "calibration", "test"):
-        n_real, n_bogus = (int(counts[part][f"n_{k}"]) for k in ("real", "bogus"))
+    for what, parts in judged.items():
+        n_real, n_bogus = (
+            sum(int(counts[part][f"n_{kind}"]) for part in parts)
+            for kind in ("real", "bogus")
+        )
         if not n_real or not n_bogus:
-            words.append(f"The {part} part has {n_real} real and {n_bogus} bogus.")
-        elif part != "validation" and n_bogus < n_needed:
+            words.append(f"The {what} {n_real} real and {n_bogus} bogus.")
+        elif n_bogus < n_needed:
             words.append(
-                f"The {part} part has {n_bogus} bogus; to show a false-positive rate "
-                f"of {target_fpr:.1%} takes {n_needed} or more."
+                f"The {what} {n_bogus} bogus; to show a false-positive rate of "
+                f"{target_fpr:.1%} takes {n_needed} or more."
+            )
+        elif what != "test part has" and n_bogus < 10 / target_fpr:
+            words.append(
+                f"The {what} {n_bogus} bogus; the threshold is steady only above "
+                f"{round(10 / target_fpr)}."
             )
     return words
 

@@ -38,7 +38,11 @@ __all__ = [
     "with_scores",
 ]
 
-PARTS = ("calibration", "test")
+# Cross-fitting gives all but the test part a score of a model that has not seen it.
+PARTS = {
+    "out_of_fold": ("training", "validation", "calibration"),
+    "test": ("test",),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,14 +258,15 @@ def with_scores(split, scores):
 
 
 def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=()):
-    """Say how good the scores are on the candidates that training has not seen.
+    """Say how good the scores are where the model has not seen the candidate.
 
     Parameters
     ----------
     split : astropy.table.Table
         ``candidate_id``, ``label``, ``part``, ``place_in_training``, ``used``.
     scores : astropy.table.Table
-        ``candidate_id``, ``score``.
+        ``candidate_id``, ``score``: out of fold but for the test part, as
+        `gmadet_nb.learning.crossfit.with_out_of_fold` puts them.
     threshold : float
         On the score.
     candidates : astropy.table.Table, optional
@@ -272,11 +277,11 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
     Returns
     -------
     dict
-        part ("calibration", "test") -> selection -> figures. "headline" leaves
-        out candidates whose place on the sky or on the detector training has
-        seen, "all" has them. Figures: n_real, n_bogus, n_unscored, tpr and fpr
-        (each with value, low, high, k, n), auc, brier, by_snr and by_mag (lists
-        with low, high, tpr, fpr).
+        part ("out_of_fold", "test") -> selection -> figures. "headline" leaves
+        out candidates whose place on the sky or on the detector the model that
+        judges them has seen, "all" has them. Figures: n_real, n_bogus,
+        n_unscored, tpr and fpr (each with value, low, high, k, n), auc, brier,
+        by_snr and by_mag (lists with low, high, tpr, fpr).
     """
     table = with_scores(split[np.asarray(split["used"], bool)], scores)
     columns = {"snr": snr_bins, "mag": mag_bins}
@@ -290,8 +295,8 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
             metadata_conflicts="silent",
         )
     report = {}
-    for part in PARTS:
-        rows = table[table["part"] == part]
+    for part, names in PARTS.items():
+        rows = table[np.isin(table["part"], names)]
         place = np.asarray(rows["place_in_training"], bool)
         chosen = {"headline": rows[~place], "all": rows}
         report[part] = {}

@@ -10,8 +10,7 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
     FAR,
     detector_places,
-    known_on_sky,
-    psf_widths,
+    seen_in_training,
     seen_places,
     sky_places,
     with_places,
@@ -31,8 +30,8 @@ class Folds:
     ----------
     rows : astropy.table.Table
         Those of the split that take part: used, of training, validation and
-        calibration. With ``fold`` (0 to K - 1), ``place_in_training`` (the
-        place, on the sky or the detector, is also in another fold) and ``border``
+        calibration. With ``fold`` (0 to K - 1), ``place_in_training`` (the model
+        that judges it has seen its place on the sky or the detector) and ``border``
         (its cutout shares pixels with another fold's; only in a split by cell).
     n_folds : int
         K.
@@ -85,7 +84,8 @@ def make_folds(split, candidates, *, n_folds, margin, pixel_scale, rng):
     if n_folds < 2:
         raise BadParameterError(f"n_folds must be 2 or more, got {n_folds}.")
     inside = np.asarray(split["used"], bool) & np.isin(split["part"], FOLDED)
-    rows = split["candidate_id", "exposure_id", "label", "label_origin"][inside]
+    rows = split["candidate_id", "exposure_id", "label", "label_origin", "part"]
+    rows = rows[inside]
     n_exposures = len(set(rows["exposure_id"]))
     if not n_exposures:
         raise BadInputError("Folds need candidates to train on, got none.")
@@ -109,10 +109,76 @@ def make_folds(split, candidates, *, n_folds, margin, pixel_scale, rng):
     reach = np.sqrt(2) * (margin + 1) if by_cell else 0
     rows["border"] = _near_other_fold(sky, rows["fold"], reach=reach)
     folds = Folds(rows=rows, n_folds=n_folds, note=note)
-    rows["place_in_training"] = _seen_by_others(folds, table, sky)
+    seen = np.zeros(len(rows), bool)
+    for k in range(n_folds):
+        seen |= seen_in_training(
+            table, sky, judged=folds.held_out(k), trained=folds.trained_on(k)
+        )
+    rows["place_in_training"] = seen
     if note:
         logger.info(note)
     return folds
+
+
+def add_folds(split, folds):
+    """Return the split with what `read_folds` needs to make the folds again.
+
+    Returns
+    -------
+    astropy.table.Table
+        The same rows with ``fold`` (-1 outside the folds) and ``border``; of
+        those in a fold ``place_in_training`` speaks of the model that judges them.
+    """
+    row = {str(key): i for i, key in enumerate(folds.rows["candidate_id"])}
+    where = np.array([row.get(str(key), -1) for key in split["candidate_id"]], int)
+    inside, table = where >= 0, split.copy()
+    for name, outside in (("fold", -1), ("border", False)):
+        table[name] = np.full(len(split), outside)
+    for name in ("fold", "border", "place_in_training"):
+        table[name][inside] = np.asarray(folds.rows[name])[where[inside]]
+    table.meta["fold_note"] = folds.note
+    return table
+
+
+def read_folds(split):
+    """Make the folds again of a split with `add_folds`.
+
+    Raises
+    ------
+    BadInputError
+        If the split has none.
+    """
+    if "fold" not in split.colnames:
+        raise BadInputError("The split must have folds and has none. Run 07_dataset.")
+    rows = split[np.asarray(split["fold"]) >= 0]
+    n_folds = len(np.unique(rows["fold"]))
+    if n_folds < 2:
+        raise BadInputError(
+            f"The split must have 2 folds or more, got {n_folds}. Run 07_dataset again."
+        )
+    return Folds(rows=rows, n_folds=n_folds, note=split.meta.get("fold_note", ""))
+
+
+def count_folds(folds):
+    """Count the candidates of each fold.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row a fold: ``fold``, ``n_exposures``, ``n_real``, ``n_bogus``,
+        ``n_place_in_training``, ``n_border``.
+    """
+    rows = []
+    for k in range(folds.n_folds):
+        here = folds.rows[folds.held_out(k)]
+        n_real = int((here["label"] == "real").sum())
+        seen, border = (
+            int(np.sum(here[name])) for name in ("place_in_training", "border")
+        )
+        n_exposures = len(set(here["exposure_id"]))
+        rows.append((k, n_exposures, n_real, len(here) - n_real, seen, border))
+    names = ("fold", "n_exposures", "n_real", "n_bogus")
+    return Table(rows=rows, names=(*names, "n_place_in_training", "n_border"))
 
 
 def assign_folds(groups, is_real, *, n_folds, rng):
@@ -167,22 +233,3 @@ def _near_other_fold(sky, fold, *, reach):
         out = np.asarray(fold == k)
         near[~out] |= seen_places(sky[~out], sky[out], radius=reach, square=True)
     return near
-
-
-def _seen_by_others(folds, table, sky):
-    """Say of each row whether the model of its fold has trained on its place.
-
-    As in `gmadet_nb.learning.splitting.split_by_exposure`.
-    """
-    fwhm, xy = psf_widths(table), detector_places(table)
-    unknown = ~known_on_sky(table) & (len(set(table["exposure_id"])) > 1)
-    seen = np.zeros(len(table), bool)
-    for k in range(folds.n_folds):
-        out, others = folds.held_out(k), folds.trained_on(k)
-        seen[out] = (
-            unknown[out]
-            | unknown[others].any()
-            | seen_places(sky[out], sky[others], radius=fwhm[out])
-            | seen_places(xy[out], xy[others], radius=fwhm[out])
-        )
-    return seen

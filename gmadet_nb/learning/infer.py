@@ -1,8 +1,6 @@
 """Score cutouts with a saved model, through ONNX Runtime."""
 
-import json
 import logging
-from pathlib import Path
 
 import numpy as np
 from astropy.table import Table, join
@@ -10,13 +8,12 @@ from astropy.table import Table, join
 from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.cutouts import PLANES
+from gmadet_nb.learning.features import candidate_features
+from gmadet_nb.learning.scorer import check_size
 from gmadet_nb.progress import Ticker
 
 logger = logging.getLogger(__name__)
 
-CARD, KERAS, ONNX = "model.json", "model.keras", "model.onnx"
-FORMAT_VERSION = 1
-N_THREADS = 2
 # gmadet's columns, in its order.
 INFER_RESULTS = (
     "filename RA Dec originalFile Xpos Ypos mag magerr FWHM FWHMPSF "
@@ -24,226 +21,70 @@ INFER_RESULTS = (
 )
 
 
-class Scorer:
-    """A model that gives each cutout its score, P(real).
-
-    Make it with `load_model`.
-
-    Attributes
-    ----------
-    size : int
-        Side of the cutouts that it was made for [pixel].
-    card : dict
-        The model card.
-    """
-
-    def __init__(self, predict, *, size, card):
-        self.predict, self.size, self.card = predict, size, card
-
-    @classmethod
-    def from_file(cls, path, *, size, card=None):
-        """Load an ONNX file."""
-        session = open_session(path)
-        name = session.get_inputs()[0].name
-
-        def predict(pixels):
-            """Return P(real) as (n,) float32."""
-            return session.run(None, {name: np.asarray(pixels, np.float32)})[0][:, 0]
-
-        return cls(predict, size=size, card=card or {})
-
-    @property
-    def threshold(self):
-        """Threshold on the score, from the card."""
-        return self.card["threshold"]
-
-    def score(self, pixels):
-        """Score cutouts.
-
-        Parameters
-        ----------
-        pixels : (n, size, size, 3) array
-            Science, reference, difference [adu]; NaN where nothing is measured.
-
-        Returns
-        -------
-        (n,) float32 array
-            P(real), 0 to 1; NaN where the difference has no finite pixel: there
-            is nothing to judge.
-
-        Raises
-        ------
-        BadInputError
-            If the cutouts are not of the size that the model was made for.
-        """
-        pixels = np.asarray(pixels, np.float32)
-        check_size(self, pixels.shape[1:])
-        if not len(pixels):
-            return np.empty(0, np.float32)
-        scores = np.array(self.predict(pixels), np.float32)
-        scores[~np.isfinite(pixels[..., -1]).any(axis=(1, 2))] = np.nan
-        return scores
-
-
-def open_session(path):
-    """Open an ONNX file in ONNX Runtime, on the CPU.
-
-    Raises
-    ------
-    BadInputError
-        If it cannot be read.
-    """
-    try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-    except ImportError as error:
-        raise BadInputError(
-            "Scoring needs onnxruntime: python -m pip install onnxruntime."
-        ) from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = N_THREADS
-    options.log_severity_level = 3
-    # Its errors have no base of their own.
-    errors = (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NoSuchFile,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
-    try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except errors as error:
-        raise BadInputError(
-            f"'{path}' cannot be loaded: {error}. Run 08_train again."
-        ) from error
-
-
-def check_size(scorer, shape):
-    """Refuse cutouts that a model was not made for.
-
-    Parameters
-    ----------
-    scorer : Scorer
-    shape : tuple
-        (ny, nx, planes) of the cutouts.
-    """
-    size = scorer.size
-    if tuple(shape) != (size, size, len(PLANES)):
-        raise BadInputError(
-            f"The model was made for cutouts of {size} x {size} pixels in "
-            f"{len(PLANES)} planes, these are {' x '.join(map(str, shape))}. Set "
-            f"cutout_size to {size} in 04_cutouts or take another model."
-        )
-
-
-def load_model(folder, *, engine="onnx"):
-    """Load a model folder.
-
-    Parameters
-    ----------
-    folder : str or pathlib.Path
-        It holds ``model.json``, ``model.onnx`` and ``model.keras``.
-    engine : {"onnx", "keras"}
-        "onnx" starts in a moment and is faster; "keras" needs TensorFlow.
-
-    Returns
-    -------
-    Scorer
-
-    Raises
-    ------
-    BadInputError
-        If a file is missing or broken, or the model takes something else than
-        science, reference and difference.
-    """
-    folder = Path(folder)
-    card = read_card(folder)
-    size = card["input"]["size"]
-    path = folder / {"onnx": ONNX, "keras": KERAS}[engine]
-    if not path.is_file():
-        raise BadInputError(f"There is no {path.name} in '{folder}'. Run 08_train.")
-    if engine == "onnx":
-        return Scorer.from_file(path, size=size, card=card)
-    # The import registers the layers that the file names.
-    from gmadet_nb.learning.networks import keras
-
-    model = keras.saving.load_model(path, safe_mode=True, compile=False)
-
-    def predict(pixels):
-        """Return P(real) as (n,) float32."""
-        return np.asarray(model(pixels, training=False))[:, 0]
-
-    return Scorer(predict, size=size, card=card)
-
-
-def read_card(folder):
-    """Read and check a model card; return it as a dict.
-
-    Raises
-    ------
-    BadInputError
-        If there is none, it is not whole, or the model takes other planes.
-    """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise BadInputError(
-            f"There is no {CARD} in '{folder}'. Set model to the model folder of a run "
-            "that went through 08_train, or run 08_train here."
-        )
-    try:
-        card = json.loads(path.read_text())
-        planes, threshold = tuple(card["input"]["planes"]), card["threshold"]
-        int(card["input"]["size"]), float(threshold)
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(
-            f"'{path}' is no whole model card ({error!r}). Run 08_train again."
-        ) from error
-    if planes != PLANES:
-        raise BadInputError(
-            f"The model in '{folder}' takes the planes {planes}, cutouts have {PLANES}."
-        )
-    return card
-
-
-def score_store(store, scorer, *, batch_size):
+def score_store(store, scorer, *, candidates=None, batch_size):
     """Score every cutout of a store, batch by batch.
 
     Parameters
     ----------
     store : CutoutStore
-    scorer : Scorer
+    scorer : gmadet_nb.learning.scorer.Scorer
+    candidates : astropy.table.Table, optional
+        Their numbers, joined by ``candidate_id``; a model with trees needs them.
     batch_size : int
         Cutouts in memory at a time.
 
     Returns
     -------
     astropy.table.Table
-        ``candidate_id``, ``exposure_id``, ``score``, in the order of the store.
-        A score is NaN where the difference has no finite pixel.
+        ``candidate_id``, ``exposure_id`` and the columns of `Scorer.judge`, in the
+        order of the store. A score is NaN where the difference has no finite pixel.
     """
     check_size(scorer, (store.size, store.size, len(PLANES)))
-    scores = np.full(len(store), np.nan, np.float32)
+    features = None
+    if scorer.needs_features:
+        features = _features_of(store, candidates)
+    parts = [scorer.judge_nothing()]
     ticker, start = Ticker(len(store), "cutouts scored"), 0
     for ids, pixels in store.iterate(batch_size):
-        scores[start : start + len(ids)] = scorer.score(pixels)
+        rows = slice(start, start + len(ids))
+        parts.append(scorer.judge(pixels, None if features is None else features[rows]))
         start += len(ids)
         ticker.tick(len(ids))
     ticker.close()
-    n_unscored = int(np.isnan(scores).sum())
+    table = Table(
+        [store.candidate_ids, store.exposure_ids],
+        names=("candidate_id", "exposure_id"),
+        dtype=(str, str),
+    )
+    for name in parts[0]:
+        table[name] = np.concatenate([part[name] for part in parts])
+    n_unscored = int(np.isnan(table["score"]).sum())
     if n_unscored:
         logger.warning(
             "%d of %d cutouts have no finite pixel in the difference: no score.",
             n_unscored,
             len(store),
         )
-    columns = [store.candidate_ids, store.exposure_ids, scores]
-    names = ("candidate_id", "exposure_id", "score")
-    return Table(columns, names=names, dtype=(str, str, np.float32))
+    return table
+
+
+def _features_of(store, candidates):
+    """Return the numbers of the candidates of a store, in its order."""
+    if candidates is None:
+        raise BadInputError(
+            "This model judges by the numbers of the candidates, too: give their "
+            "table. Run 03_detect."
+        )
+    row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
+    missing = [key for key in store.candidate_ids if key not in row]
+    if missing:
+        raise BadInputError(
+            f"Every cutout must have its candidate in the candidates table; "
+            f"{len(missing)} of {len(store)} have none, the first is {missing[0]!r}. "
+            "Run 03_detect and 04_cutouts again."
+        )
+    rows = np.array([row[key] for key in store.candidate_ids], int)
+    return candidate_features(candidates)[rows]
 
 
 def keep_above(scores, threshold):

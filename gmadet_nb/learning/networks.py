@@ -201,7 +201,7 @@ NETWORKS = {
 }
 
 
-def build_network(name, *, size, dropout):
+def build_network(name, *, size, dropout, number=0):
     """Build an untrained network.
 
     All take the same input: raw cutouts, scaled inside by `NoiseScaling`. As
@@ -217,6 +217,8 @@ def build_network(name, *, size, dropout):
     dropout : float
         Share of units left out in training, 0 to below 1; braai's VGG6 keeps
         its own rates.
+    number : int
+        Told apart by it, several can be joined.
 
     Returns
     -------
@@ -244,7 +246,7 @@ def build_network(name, *, size, dropout):
         raise BadParameterError(f"Dropout must be in [0, 1), got {dropout}.")
     shape = (size, size, len(INPUT_PLANES))
     scaled = keras.Input(shape, name="scaled")
-    core = keras.Model(scaled, builder(scaled, dropout), name=name)
+    core = keras.Model(scaled, builder(scaled, dropout), name=f"{name}_{number}")
     raw = keras.Input(shape, name="cutouts")
     score = core(NoiseScaling(name="noise_scaling")(raw))
     return keras.Model(raw, score, name=f"{name}_on_raw_cutouts")
@@ -253,3 +255,24 @@ def build_network(name, *, size, dropout):
 def network_core(model):
     """Return the part of a model behind the scaling; it shares the weights."""
     return model.layers[-1]
+
+
+def join_networks(models):
+    """Join K trained networks into one model; it shares their weights.
+
+    Parameters
+    ----------
+    models : list of keras.Model
+        From `build_network`, each with a number of its own.
+
+    Returns
+    -------
+    keras.Model
+        (n, size, size, 3) [adu] to (n, K), P(real) of each. The pixels are scaled
+        once for all.
+    """
+    raw = keras.Input(models[0].input_shape[1:], name="cutouts")
+    scaled = NoiseScaling(name="noise_scaling")(raw)
+    scores = [network_core(model)(scaled) for model in models]
+    together = scores[0] if len(scores) == 1 else layers.Concatenate()(scores)
+    return keras.Model(raw, together, name="networks_on_raw_cutouts")

@@ -150,6 +150,38 @@ def seen_places(places, others, *, radius, square=False):
     return distance <= radius
 
 
+def seen_in_training(table, sky, *, judged, trained):
+    """Say of candidates that are judged whether training has seen their place.
+
+    On the sky or on the detector, within one FWHM. What is not known to be elsewhere
+    on the sky counts as seen; within one exposure the detector tells that as well.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        ``exposure_id``, ``x``, ``y``, ``psf_fwhm`` [pixel], ``ra``, ``dec`` [deg].
+    sky : (n, 2) array
+        From `sky_places` [pixel].
+    judged, trained : (n,) bool arrays
+        Which rows.
+
+    Returns
+    -------
+    (n,) bool array
+        False where it is not judged.
+    """
+    fwhm, xy = psf_widths(table)[judged], detector_places(table)
+    unknown = ~known_on_sky(table) & (len(set(table["exposure_id"])) > 1)
+    seen = np.zeros(len(table), bool)
+    seen[judged] = (
+        unknown[judged]
+        | unknown[trained].any()
+        | seen_places(sky[judged], sky[trained], radius=fwhm)
+        | seen_places(xy[judged], xy[trained], radius=fwhm)
+    )
+    return seen
+
+
 def linked_groups(places, cells, *, radius):
     """Join cells' members so that places within a radius are in one group.
 

@@ -4,19 +4,30 @@ import contextlib
 import hashlib
 import io
 import warnings
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from gmadet_nb.errors import BadInputError, StageError
+from gmadet_nb.errors import StageError
 from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.dataset import count_parts
-from gmadet_nb.learning.infer import CARD, FORMAT_VERSION, KERAS, ONNX, Scorer
+from gmadet_nb.learning.features import FEATURES
+from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.networks import INPUT_PLANES, NoiseScaling
+from gmadet_nb.learning.scorer import (
+    CARD,
+    FORMAT_VERSION,
+    KERAS,
+    NETWORK,
+    ONNX,
+    TREE_JUDGE,
+    TREES,
+    onnx_network,
+)
 from gmadet_nb.learning.train import LEARNING_RATE
+from gmadet_nb.learning.trees import SETTINGS, save_trees
 
 ONNX_TOLERANCE = 1e-5
 # Of the two TensorFlows one is installed.
@@ -26,6 +37,7 @@ DISTRIBUTIONS = (
     "tensorflow-cpu",
     "tensorflow",
     "onnxruntime",
+    "scikit-learn",
     "numpy",
 )
 HASH_BATCH = 512
@@ -35,7 +47,7 @@ def training_hash(split, store):
     """Return a hash of all that was trained on: names, labels, parts and pixels."""
     digest = hashlib.sha256()
     rows = split[np.asarray(split["used"], bool)]
-    rows = rows[np.isin(rows["part"], ("training", "validation"))]
+    rows = rows[np.isin(rows["part"], FOLDED)]
     rows.sort("candidate_id")
     for start in range(0, len(rows), HASH_BATCH):
         some = rows[start : start + HASH_BATCH]
@@ -45,7 +57,7 @@ def training_hash(split, store):
     return digest.hexdigest()
 
 
-def save_model(folder, model, history, *, store, split, training):
+def save_model(folder, fused, *, store, split, training):
     """Save a model as Keras and as ONNX, its history and its card, and test them.
 
     The card is written last: a folder without one holds no model. Its threshold
@@ -55,8 +67,8 @@ def save_model(folder, model, history, *, store, split, training):
     ----------
     folder : pathlib.Path
         The run's ``model/``.
-    model, history
-        From `gmadet_nb.learning.train.train_network`.
+    fused : gmadet_nb.learning.fused.Fused
+        What was trained.
     store, split, training
         What it was trained with.
 
@@ -68,46 +80,48 @@ def save_model(folder, model, history, *, store, split, training):
     Raises
     ------
     StageError
-        If the ONNX model differs from the Keras model by more than 1e-5.
+        If an ONNX model differs from the model it is of by more than 1e-5.
     """
-    (folder / CARD).unlink(missing_ok=True)
+    for name in (CARD, TREES):  # trees of an earlier model are none of this one
+        (folder / name).unlink(missing_ok=True)
     with atomic_path(folder / KERAS) as temporary:
-        model.save(temporary)
+        fused.network.save(temporary)
     with atomic_path(folder / ONNX) as temporary:
-        _export(model, temporary)
+        _export(fused.network, temporary)
     with atomic_path(folder / "history.csv") as temporary:
-        history.write(temporary, format="ascii.csv")
-    pixels = _trial_cutouts(store)
-    by_onnx = Scorer.from_file(folder / ONNX, size=store.size).predict(pixels)
-    by_keras = np.asarray(model(pixels, training=False))[:, 0]
-    difference = float(np.abs(by_onnx - by_keras).max())
-    if not difference <= ONNX_TOLERANCE:
-        raise StageError(
-            f"The ONNX model must give the scores of the Keras model to "
-            f"{ONNX_TOLERANCE}, they differ by {difference}."
+        fused.history.write(temporary, format="ascii.csv")
+    differences = {NETWORK: _network_difference(folder, fused.network, store)}
+    if fused.trees:
+        differences[TREE_JUDGE] = save_trees(
+            folder / TREES, fused.trees, fused.features
         )
-    best = history[np.flatnonzero(history["best"])[0]]
+    best = fused.history[np.asarray(fused.history["best"], bool)]
+    judges = fused.fusion.judges
     return {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "network": training.network,
-        "n_parameters": int(model.count_params()),
+        "n_parameters": int(fused.network.count_params()),
         "input": {
             "name": "cutouts",
             "planes": list(INPUT_PLANES),
             "size": store.size,
             "unit": "adu",
             "shape": ["n", store.size, store.size, len(INPUT_PLANES)],
+            "features": FEATURES if TREE_JUDGE in judges else {},
         },
         "normalization": "inside the model: " + " ".join(NoiseScaling.__doc__.split()),
         "output": "P(real), 0 to 1",
         "training": asdict(training) | {"learning_rate": LEARNING_RATE},
-        "epochs_run": len(history),
-        "best_epoch": int(best["epoch"]),
+        "trees": SETTINGS if TREE_JUDGE in judges else None,
+        "folds": _folds(fused.folds),
+        "fusion": fused.fusion.as_dict(),
+        "epochs_run": [int(n) for n in np.bincount(fused.history["fold"])],
+        "best_epoch": [int(epoch) for epoch in best["epoch"]],
         "training_hash": training_hash(split, store),
         "labels_by_origin": _labels_by_origin(split),
         "parts": _parts(split),
-        "onnx_difference": difference,
+        "onnx_difference": differences,
         "versions": {name: version(name) for name in DISTRIBUTIONS if _installed(name)},
         "target_fpr": None,
         "threshold": None,
@@ -116,57 +130,33 @@ def save_model(folder, model, history, *, store, split, training):
     }
 
 
-def threshold_for(split, scores, *, target_fpr):
-    """Choose the threshold from the calibration part's bogus candidates.
-
-    Those whose place training has seen are left out, unless fewer than
-    1 / target_fpr remain. Without any in the calibration part the validation
-    part stands in, which has steered the training: ``how`` says so.
+def finish_card(run, card, threshold, metrics, *, compared=None):
+    """Write the card with its threshold and figures; the model is then complete.
 
     Parameters
     ----------
-    split, scores : astropy.table.Table
-        The split, and ``candidate_id`` with ``score``.
-    target_fpr : float
-        Wanted false-positive rate.
-
-    Returns
-    -------
-    evaluate.Threshold
-    """
-    rows = evaluate.with_scores(split[np.asarray(split["used"], bool)], scores)
-    rows = rows[(rows["label"] == "bogus") & np.isfinite(rows["score"])]
-    calibration = rows[rows["part"] == "calibration"]
-    new_places = calibration[~np.asarray(calibration["place_in_training"], bool)]
-    if len(new_places) >= 1 / target_fpr:
-        chosen, what = new_places, "calibration part, at places new to the training"
-    elif len(calibration):
-        chosen, what = calibration, "calibration part, at all places"
-    else:
-        chosen, what = rows[rows["part"] == "validation"], "validation part (no other)"
-    if not len(chosen):
-        raise BadInputError(
-            "A threshold must be chosen from bogus candidates outside the training "
-            "part, got none. Raise calibration_fraction in 07_dataset or label more."
-        )
-    threshold = evaluate.choose_threshold(np.asarray(chosen["score"]), target_fpr)
-    return replace(threshold, how=f"{what}: {threshold.how}")
-
-
-def finish_card(run, card, threshold, metrics):
-    """Write the card with its threshold and figures; the model is then complete.
+    run : gmadet_nb.files.rundir.RunDir
+    card : dict
+        From `save_model`.
+    threshold : gmadet_nb.learning.evaluate.Threshold
+    metrics : dict
+        From `gmadet_nb.learning.evaluate.metrics`.
+    compared : astropy.table.Table, optional
+        From `gmadet_nb.learning.baselines.compare`.
 
     Returns
     -------
     dict
         The card as it was written.
     """
+    rows = [] if compared is None else [dict(row) for row in compared]
     card = card | {
         "target_fpr": threshold.target_fpr,
         "threshold": threshold.value,
         "threshold_how": threshold.how,
         "threshold_n_bogus": threshold.n_bogus,
         "metrics": metrics,
+        "baselines": rows,
     }
     run.write_json(run.model_dir / CARD, card)
     return card
@@ -184,6 +174,32 @@ def _export(model, path):
         size = model.input_shape[1]
         model(np.zeros((1, size, size, len(INPUT_PLANES)), np.float32))
         model.export(path, format="onnx", verbose=False)
+
+
+def _network_difference(folder, network, store):
+    """Return the largest difference of a probability of the saved networks."""
+    pixels = _trial_cutouts(store)
+    by_onnx = onnx_network(folder / ONNX)(pixels)
+    by_keras = np.asarray(network(pixels, training=False))
+    difference = float(np.abs(by_onnx - by_keras).max())
+    if not difference <= ONNX_TOLERANCE:
+        raise StageError(
+            f"The ONNX model must give the scores of the Keras model to "
+            f"{ONNX_TOLERANCE}, they differ by {difference}."
+        )
+    return difference
+
+
+def _folds(folds):
+    """Return the counts and the exposures of each fold."""
+    found = []
+    for k in range(folds.n_folds):
+        rows = folds.rows[folds.held_out(k)]
+        n_real = int((rows["label"] == "real").sum())
+        exposures = sorted({str(key) for key in rows["exposure_id"]})
+        counts = {"n_real": n_real, "n_bogus": len(rows) - n_real}
+        found.append(counts | {"exposures": exposures})
+    return found
 
 
 def _trial_cutouts(store):

@@ -11,6 +11,7 @@ from gmadet_nb.learning.places import (
     known_on_sky,
     linked_groups,
     psf_widths,
+    seen_in_training,
     seen_places,
     sky_places,
     with_places,
@@ -71,10 +72,10 @@ def split_by_exposure(
     astropy.table.Table
         ``candidate_id``, ``exposure_id``, ``label``, ``label_origin``, ``part``,
         ``place_in_training`` (calibration and test: within one FWHM, on the sky
-        or on the detector, of a training or validation candidate, or not known
-        to be elsewhere on the sky) and ``used``. ``meta["unit"]``: "exposure" or
-        "cell". ``meta["note"]``: which places could not be compared, in words; ""
-        if all could.
+        or on the detector, of a training or validation candidate, test also of a
+        calibration one, or not known to be elsewhere on the sky) and ``used``.
+        ``meta["unit"]``: "exposure" or "cell". ``meta["note"]``: which places could
+        not be compared, in words; "" if all could.
     """
     _check_fractions(
         calibration_fraction=calibration_fraction,
@@ -124,20 +125,18 @@ def split_by_exposure(
     split = table["candidate_id", "exposure_id", "label", "label_origin"]
     split["part"] = part
     trained = used & np.isin(part, ("training", "validation"))
-    judged = ~np.isin(part, ("training", "validation"))
+    split["place_in_training"] = False
+    for name in ("calibration", "test"):
+        split["place_in_training"] |= seen_in_training(
+            table, sky, judged=part == name, trained=trained
+        )
+        # Cross-fitting trains on calibration, too: test must be new to both.
+        trained |= used & (part == name)
     # Within one exposure the detector tells places on the sky apart as well.
     unknown = ~known_on_sky(table) & (len(exposures) > 1)
-    split["place_in_training"] = judged & (
-        unknown
-        | unknown[trained].any()
-        | seen_places(sky, sky[trained], radius=fwhm)
-        | seen_places(
-            detector_places(table), detector_places(table[trained]), radius=fwhm
-        )
-    )
     split["used"] = used
     split.meta["unit"] = unit
-    split.meta["note"] = _note(unknown, trained)
+    split.meta["note"] = _note(unknown, trained & (part != "test"))
     if split.meta["note"]:
         logger.info(split.meta["note"])
     return split

@@ -138,7 +138,7 @@ def class_weights(rows):
     return weights
 
 
-def train_network(split, store, training):
+def train_network(split, store, training, *, number=0):
     """Train a network on the training part; the validation part says when to stop.
 
     Adam with a learning rate that falls along a half cosine, binary
@@ -154,30 +154,34 @@ def train_network(split, store, training):
         Their cutouts.
     training : Training
         How.
+    number : int
+        Of the network among several; its seed is that of ``training`` and this.
 
     Returns
     -------
     model : keras.Model
         Raw cutouts [adu] to P(real).
     history : astropy.table.Table
-        One row an epoch: ``epoch`` (from 1), ``loss``, ``auc``, ``val_loss``,
-        ``val_auc`` (NaN without a validation part), ``best``.
+        One row an epoch: ``fold`` (the number), ``epoch`` (from 1), ``loss``,
+        ``auc``, ``val_loss``, ``val_auc`` (NaN without a validation part), ``best``.
     """
     check_trainable(split)
-    keras.utils.set_random_seed(training.seed)
+    keras.utils.set_random_seed(training.seed + number)
     rows = split[np.asarray(split["used"], bool)]
     parts = {name: rows[rows["part"] == name] for name in ("training", "validation")}
     batches = _Batches(
         parts["training"],
         store,
         batch_size=training.batch_size,
-        rng=np.random.default_rng([training.seed, 0]),
+        rng=np.random.default_rng([training.seed, 0, number]),
     )
     # A validation part of one class says little, but more than none at all.
     judge = None
     if len(parts["validation"]):
         judge = _Batches(parts["validation"], store, batch_size=SCALE_BATCH)
-    model = build_network(training.network, size=store.size, dropout=training.dropout)
+    model = build_network(
+        training.network, size=store.size, dropout=training.dropout, number=number
+    )
     core = network_core(model)
     n_steps = training.epochs * len(batches)
     core.compile(
@@ -209,13 +213,13 @@ def train_network(split, store, training):
         ],
         verbose=0,
     )
-    return model, _history_table(fitted.history, monitor, settled)
+    return model, _history_table(fitted.history, monitor, settled, number=number)
 
 
-def _history_table(history, monitor, settled):
+def _history_table(history, monitor, settled, *, number):
     """Return the history as a table with its best epoch, of the later ones, marked."""
     n = len(history["loss"])
-    table = Table({"epoch": np.arange(1, n + 1)})
+    table = Table({"fold": np.full(n, number), "epoch": np.arange(1, n + 1)})
     for name in ("loss", "auc", "val_loss", "val_auc"):
         table[name] = np.array(history.get(name, [np.nan] * n), float)
     if not np.isfinite(table[monitor]).all():

@@ -9,7 +9,7 @@ from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import FEATURES
-from gmadet_nb.learning.infer import open_session
+from gmadet_nb.learning.onnx_session import open_session
 
 ONNX_TOLERANCE = 1e-5
 MIN_SAMPLES_LEAF = 20

@@ -55,31 +55,32 @@ def snr_by_label(labels, snr, *, ax):
 
 
 def history(table, *, axes):
-    """Draw loss and area under the ROC curve against the epoch.
+    """Draw loss and area under the ROC curve against the epoch, one line a fold.
 
     Parameters
     ----------
     table : astropy.table.Table
-        ``epoch``, ``loss``, ``val_loss``, ``auc``, ``val_auc``, ``best``: as
-        `train.train_network` gives it.
+        ``fold``, ``epoch``, ``loss``, ``val_loss``, ``auc``, ``val_auc``, ``best``: as
+        `gmadet_nb.learning.fused.fit_fused` gives it.
     axes : two matplotlib.axes.Axes
         One for the loss, one for the area; returned.
     """
-    best = int(table["epoch"][np.flatnonzero(table["best"])[0]])
     titles = {"loss": "loss (cross-entropy)", "auc": "area under the ROC curve"}
+    lines = {"": ("training", "other"), "val_": ("validation", "real")}
+    folds = np.unique(table["fold"])
     for ax, (name, title) in zip(axes, titles.items(), strict=True):
-        ax.plot(table["epoch"], table[name], color=COLORS["other"], label="training")
-        if np.isfinite(table[f"val_{name}"]).any():
-            ax.plot(
-                table["epoch"],
-                table[f"val_{name}"],
-                color=COLORS["real"],
-                label="validation",
-            )
-        ax.axvline(
-            best, color=COLORS["limit"], ls="--", lw=1.2, label=f"kept: epoch {best}"
-        )
-        ax.set(xlabel="epoch", ylabel=title)
+        for prefix, (label, color) in lines.items():
+            for k in folds:
+                some = table[table["fold"] == k]
+                values = np.asarray(some[prefix + name], float)
+                if not np.isfinite(values).any():
+                    continue
+                style = {"color": COLORS[color], "lw": 1.2, "alpha": 0.8}
+                words = label if k == folds[0] else None
+                ax.plot(some["epoch"], values, label=words, **style)
+                best = np.asarray(some["best"], bool)
+                ax.plot(some["epoch"][best], values[best], "o", ms=5, **style)
+        ax.set(xlabel="epoch (dots: the one kept)", ylabel=title)
     axes[0].set_yscale("log")
     axes[0].legend()
     return axes

@@ -1,0 +1,188 @@
+"""Cross-fit networks and trees, calibrate them, and fuse them to one model."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from gmadet_nb.learning.calibration import probability
+from gmadet_nb.learning.crossfit import (
+    fold_threshold,
+    out_of_fold,
+    with_out_of_fold,
+)
+from gmadet_nb.learning.features import COLUMNS, candidate_features
+from gmadet_nb.learning.folds import Folds, read_folds
+from gmadet_nb.learning.fusion import Fusion, choose_fusion
+from gmadet_nb.learning.networks import join_networks, keras
+from gmadet_nb.learning.scorer import NETWORK, TREE_JUDGE, network_logits
+from gmadet_nb.learning.train import train_network
+from gmadet_nb.learning.trees import fit_trees, tree_logits
+
+logger = logging.getLogger(__name__)
+
+SCORE_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fused:
+    """K networks and K sets of trees, and what makes one score of them.
+
+    Attributes
+    ----------
+    network : keras.Model
+        Raw cutouts [adu] to the probabilities of the K networks.
+    history : astropy.table.Table
+        A row an epoch and fold.
+    trees : list
+        K sets of fitted trees; empty where the candidates have no numbers.
+    features : (m, n_features) float32 array
+        Numbers of the folded candidates, on which a saved copy is tried.
+    logits : (m, n_judges) array
+        Out of fold, one row a folded candidate.
+    fusion : Fusion
+        Fitted to ``logits``.
+    folds : Folds
+        Whom each of the K has not seen.
+    """
+
+    network: keras.Model
+    history: Table
+    trees: list
+    features: np.ndarray
+    logits: np.ndarray
+    fusion: Fusion
+    folds: Folds
+
+    @property
+    def scores(self):
+        """Out-of-fold scores of the folded candidates, P(real): (m,) array."""
+        return probability(self.fusion.apply(self.logits))
+
+    def threshold(self, target_fpr):
+        """Return what `gmadet_nb.learning.crossfit.fold_threshold` chooses."""
+        return fold_threshold(self.folds, self.scores, target_fpr=target_fpr)
+
+    def put_out_of_fold(self, scores):
+        """Return scores where folded candidates have those of `out_of_fold_table`."""
+        return with_out_of_fold(scores, out_of_fold_table(self))
+
+
+def fit_fused(split, store, candidates, training):
+    """Train K networks and K sets of trees and learn how to fuse them.
+
+    Each pair judges the fold that it has not seen. From these logits, of every
+    candidate that trains or calibrates, come the calibration and the choice of what
+    counts: the mean of both, or one alone.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        With folds, from `gmadet_nb.learning.folds.add_folds`.
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Their cutouts.
+    candidates : astropy.table.Table
+        Their numbers. Where they have none, as stamps from elsewhere, the networks
+        judge alone.
+    training : gmadet_nb.learning.train.Training
+        How.
+
+    Returns
+    -------
+    Fused
+    """
+    folds = read_folds(split)
+    real = np.asarray(folds.rows["label"] == "real")
+    network, history, of_networks = _fit_networks(folds, store, training)
+    judges, logits, trees = [NETWORK], [of_networks], []
+    features = np.empty((0, 0), np.float32)
+    if all(name in candidates.colnames for name in COLUMNS):
+        features = _features(folds.rows, candidates)
+        trees, of_trees = _fit_trees(folds, features, real, seed=training.seed)
+        judges.append(TREE_JUDGE)
+        logits.append(of_trees)
+    else:
+        logger.warning("The candidates have no numbers: the networks judge alone.")
+    logits = np.stack(logits, axis=1)
+    fold = np.asarray(folds.rows["fold"])
+    return Fused(
+        network=network,
+        history=history,
+        trees=trees,
+        features=features,
+        logits=logits,
+        fusion=choose_fusion(logits, real, fold, judges=judges),
+        folds=folds,
+    )
+
+
+def out_of_fold_table(fused):
+    """Return what each folded candidate got from the models that had not seen it.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``candidate_id``, ``fold``, ``score`` and, alone, ``network_score`` and
+        ``trees_score``.
+    """
+    table = fused.folds.rows["candidate_id", "fold"]
+    table["score"] = fused.scores
+    single = probability(fused.fusion.apply_single(fused.logits))
+    for name, scores in zip(fused.fusion.judges, single.T, strict=True):
+        table[f"{name}_score"] = scores
+    return table
+
+
+def _fit_networks(folds, store, training):
+    """Return K networks as one model, their history, and their logits out of fold."""
+    models, histories = [], []
+
+    def fit(rows, k):
+        model, history = train_network(_parts(rows), store, training, number=k)
+        models.append(model)
+        histories.append(history)
+        return lambda some: _logits(model, store, some["candidate_id"])
+
+    logits, _ = out_of_fold(folds, fit)
+    return join_networks(models), vstack(histories), logits
+
+
+def _parts(rows):
+    """Return the rows of a fold as a split: validation stays, all others train."""
+    split = rows.copy()
+    some = np.asarray(split["part"]) == "validation"
+    split["part"] = np.where(some, "validation", "training")
+    split["place_in_training"], split["used"] = False, True
+    return split
+
+
+def _logits(model, store, ids):
+    """Return the logits of one network, batch by batch."""
+    found = [
+        np.asarray(model(store.read(ids[i : i + SCORE_BATCH]), training=False))[:, 0]
+        for i in range(0, len(ids), SCORE_BATCH)
+    ]
+    return network_logits(np.concatenate(found))
+
+
+def _fit_trees(folds, features, real, *, seed):
+    """Return K sets of trees and their logits out of fold."""
+    row = {key: i for i, key in enumerate(folds.rows["candidate_id"])}
+    models = []
+
+    def fit(rows, k):
+        some = [row[key] for key in rows["candidate_id"]]
+        model = fit_trees(features[some], real[some], seed=seed + k)
+        models.append(model)
+        return lambda out: tree_logits(
+            model, features[[row[key] for key in out["candidate_id"]]]
+        )
+
+    return models, out_of_fold(folds, fit)[0]
+
+
+def _features(rows, candidates):
+    """Return the numbers of some candidates, in the order of the rows."""
+    row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
+    return candidate_features(candidates)[[row[str(k)] for k in rows["candidate_id"]]]
