@@ -172,6 +172,10 @@ def make_night(n, *, ra=150.0, dec=20.0, moves=True, on_sky=True, **columns):
             "snr": np.full(n, 30.0),
             "reference_snr": np.full(n, 0.5),
             "psf_fwhm": np.full(n, FWHM),
+            "fwhm": np.full(n, FWHM),
+            "flux": np.full(n, 1000.0),
+            "psf_chi2": np.ones(n),
+            "flags": np.zeros(n, np.int32),
         }
     )
     for name, value in columns.items():
@@ -181,7 +185,11 @@ def make_night(n, *, ra=150.0, dec=20.0, moves=True, on_sky=True, **columns):
 
 def make_exposures(n):
     return Table(
-        {"exposure_id": [f"e{i}" for i in range(n)], "pixel_scale": [SCALE] * n}
+        {
+            "exposure_id": [f"e{i}" for i in range(n)],
+            "pixel_scale": [SCALE] * n,
+            "mjd": 60000 + np.arange(n) / 288,
+        }
     )
 
 
@@ -245,7 +253,7 @@ def test_candidates_without_sky_positions_do_not_recur():
     assert find_recurrent(night[:0], make_exposures(4)) == []
 
 
-def label(night, kinds, *, unmatched_as_bogus=True):
+def label(night, kinds, *, unmatched_as_bogus=True, moving=()):
     crossmatch = Table(
         {
             "exposure_id": night["exposure_id"],
@@ -261,6 +269,7 @@ def label(night, kinds, *, unmatched_as_bogus=True):
         night,
         make_exposures(len(night)),
         unmatched_as_bogus=unmatched_as_bogus,
+        moving=moving,
     )
 
 
@@ -355,3 +364,12 @@ def test_exposures_stack_where_one_has_no_candidates():
     # Nothing is matched across exposures.
     assert list(table["match"]) == ["missed", "unmatched"]
     assert list(table["auto_label"]) == ["", "bogus"]
+
+
+def test_what_moves_like_a_minor_planet_is_not_bogus():
+    night = make_night(4, moves=False, on_sky=False)
+    kinds = ["matched", "unmatched", "unmatched", "unmatched"]
+    labeled = label(night, kinds, moving=night["candidate_id"][:3])
+
+    assert list(labeled["auto_label"]) == ["real", "recurrent", "recurrent", "bogus"]
+    assert list(labeled["auto_origin"][1:3]) == ["moving", "moving"]

@@ -111,13 +111,16 @@ def _positions(table):
     )
 
 
-def label_automatically(crossmatch, candidates, exposures, *, unmatched_as_bogus):
+def label_automatically(
+    crossmatch, candidates, exposures, *, unmatched_as_bogus, moving=()
+):
     """Give the labels that follow from the injection alone.
 
     Matched candidates are real. Ambiguous ones train nothing. The unmatched are
     bogus if ``unmatched_as_bogus``, but for those that recur at one place of
     the sky and not of the detector, and are no faint share of a star's light:
-    a true variable or transient does that, so a person decides.
+    a true variable or transient does that, so a person decides. So it is with those
+    that move like a minor planet.
 
     Parameters
     ----------
@@ -129,6 +132,8 @@ def label_automatically(crossmatch, candidates, exposures, *, unmatched_as_bogus
     exposures : astropy.table.Table
         ``pixel_scale`` [arcsec/pixel] by ``exposure_id``.
     unmatched_as_bogus : bool
+    moving : sequence of str
+        Candidates from `gmadet_nb.imaging.moving.find_moving`.
 
     Returns
     -------
@@ -150,6 +155,8 @@ def label_automatically(crossmatch, candidates, exposures, *, unmatched_as_bogus
         )
         labels[unmatched], origins[unmatched] = "bogus", "unmatched"
         labels[recurrent], origins[recurrent] = "recurrent", "recurrent"
+        moves = unmatched & np.isin(np.asarray(crossmatch["candidate_id"]), moving)
+        labels[moves], origins[moves] = "recurrent", "moving"
     labeled = crossmatch.copy()
     labeled["auto_label"], labeled["auto_origin"] = labels, origins
     return labeled

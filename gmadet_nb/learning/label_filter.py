@@ -7,7 +7,7 @@ import numpy as np
 from gmadet_nb.errors import BadParameterError
 
 LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "")
-ORIGINS = ("human", "injected", "unmatched", "recurrent", "imported", "")
+ORIGINS = ("human", "injected", "unmatched", "recurrent", "moving", "imported", "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -181,7 +181,8 @@ def label_table(crossmatch, human_labels):
     -------
     astropy.table.Table
         ``candidate_id``, ``exposure_id``, ``label`` (one of `LABEL_WORDS`),
-        ``origin`` ("human:<labeler>", "injected", "unmatched", "recurrent", "").
+        ``origin`` ("human:<labeler>", "injected", "unmatched", "recurrent",
+        "moving", "").
     """
     said = {
         str(key): (str(label), f"human:{who}")

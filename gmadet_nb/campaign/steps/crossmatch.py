@@ -10,6 +10,7 @@ from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect, match
 from gmadet_nb.imaging import psf as psf_tools
+from gmadet_nb.imaging.moving import find_moving
 from gmadet_nb.learning import cutouts
 from gmadet_nb.progress import progress
 
@@ -103,11 +104,16 @@ def crossmatch_table(
     stacked = vstack(tables, metadata_conflicts="silent")
     injected = np.any(np.asarray(stacked["source_id"]) != "")
     subtracted = np.all(np.asarray(subtractions["method"]) != "none")
+    unmatched = stacked["candidate_id"][np.asarray(stacked["match"]) == "unmatched"]
+    moving = find_moving(
+        candidates[np.isin(candidates["candidate_id"], unmatched)], exposures
+    )
     labeled = match.label_automatically(
         stacked,
         candidates,
         exposures,
         unmatched_as_bogus=bool(label_unmatched_as_bogus and injected and subtracted),
+        moving=moving,
     )
     poor = subtractions["exposure_id"][~np.asarray(subtractions["good"], bool)]
     of_poor = np.isin(np.asarray(labeled["exposure_id"]), np.asarray(poor))
