@@ -10,6 +10,7 @@ from gmadet_nb.learning import (
     dataset,
     evaluate,
     labels,
+    leaks,
     places,
     splitting,
     train,
@@ -82,7 +83,7 @@ class Work:
             pixel_scale=places.typical_pixel_scale(run.read_table("exposures")),
             rng=np.random.default_rng([seed, 0]),
         )
-        splitting.check_leaks(split, candidates, margin=self.store.size)
+        leaks.check_leaks(split, candidates, margin=self.store.size)
         self.rows = split[np.asarray(split["used"], bool)]
         at = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
         known = candidates[[at[str(key)] for key in self.rows["candidate_id"]]]

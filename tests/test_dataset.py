@@ -4,9 +4,9 @@ from astropy.table import Table
 from toy_cutouts import make_candidates, no_labels, write_store
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import dataset, splitting
+from gmadet_nb.learning import dataset, folds, leaks, splitting
 from gmadet_nb.learning.cube import write_cube
-from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.cutouts import CutoutStore, create_store
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labels import read_labels
 from gmadet_nb.learning.places import typical_pixel_scale
@@ -79,7 +79,7 @@ def test_no_exposure_is_on_two_sides(rng, n_exposures, seed):
     ]
     assert all(sides)
     assert sum(map(len, sides)) == len(set.union(*sides)) == n_exposures
-    assert set(splitting.check_leaks(split).values()) == {0}
+    assert set(leaks.check_leaks(split).values()) == {0}
     # Equal exposures: the share of the test part is within half an exposure.
     share = len(of_part(split, "test")) / len(split)
     assert share == pytest.approx(0.2, abs=0.5 / n_exposures + 1e-9)
@@ -231,7 +231,7 @@ def test_one_or_two_exposures_are_split_by_cell_without_shared_pixels(rng, n_exp
     split = split_toy(candidates)
 
     assert split.meta["unit"] == "cell"
-    splitting.check_leaks(split, candidates, margin=MARGIN)
+    leaks.check_leaks(split, candidates, margin=MARGIN)
     xy = {row["candidate_id"]: (row["x"], row["y"]) for row in candidates}
     train, test = (
         np.array([xy[key] for key in of_part(split, *names)["candidate_id"]])
@@ -253,14 +253,48 @@ def test_a_leak_is_found(rng):
     row = np.flatnonzero(split["part"] == "test")[0]
     split["part"][row] = "training"
     with pytest.raises(BadInputError, match="exposures on two sides: 1"):
-        splitting.check_leaks(split)
+        leaks.check_leaks(split)
 
     candidates = make_candidates(1, 200, rng=rng)
     split = split_toy(candidates)
     row = np.flatnonzero(split["used"] & (split["part"] == "test"))[0]
     split["part"][row] = "training"
     with pytest.raises(BadInputError, match="share pixels"):
-        splitting.check_leaks(split, candidates, margin=500)
+        leaks.check_leaks(split, candidates, margin=500)
+
+
+def test_an_exposure_in_two_folds_is_a_leak(rng):
+    candidates = make_candidates(6, 30, rng=rng)
+    split = split_toy(candidates)
+    found = folds.make_folds(
+        split, candidates, n_folds=3, margin=MARGIN, pixel_scale=1.0, rng=rng
+    )
+    split = folds.add_folds(split, found)
+    assert set(leaks.check_leaks(split).values()) == {0}
+    row = np.flatnonzero(split["fold"] >= 0)[0]
+    split["fold"][row] = (split["fold"][row] + 1) % 3
+    with pytest.raises(BadInputError, match="exposures in two folds: 1"):
+        leaks.check_leaks(split)
+
+
+def test_a_cutout_that_comes_again_on_another_side_is_a_leak(rng, tmp_path):
+    candidates = make_candidates(4, 30, rng=rng)
+    split = split_toy(candidates)
+    pixels = rng.normal(size=(len(split), 8, 8, 3)).astype(np.float32)
+    pixels[:2] = np.nan  # nothing measured in two: alike, and no leak
+    where = [np.flatnonzero(split["part"] == part)[-1] for part in ("training", "test")]
+
+    def check(name):
+        path = tmp_path / name
+        with create_store(path, size=8) as writer:
+            writer.append(split["candidate_id"], "all", pixels)
+        with CutoutStore(path) as store:
+            return leaks.check_leaks(split, store=store)
+
+    assert set(check("one.h5").values()) == {0}
+    pixels[where[1]] = pixels[where[0]]
+    with pytest.raises(BadInputError, match="the same as one on another side: 2"):
+        check("two.h5")
 
 
 @pytest.mark.parametrize("wanted", [0.1, 0.3, 0.9])

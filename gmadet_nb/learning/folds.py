@@ -35,12 +35,15 @@ class Folds:
         (its cutout shares pixels with another fold's; only in a split by cell).
     n_folds : int
         K.
+    unit : str
+        "exposure", or "cell" where folds are bands of the sky.
     note : str
         What is not as asked for, in words; "" if all is.
     """
 
     rows: Table
     n_folds: int
+    unit: str
     note: str
 
     def held_out(self, k):
@@ -108,7 +111,8 @@ def make_folds(split, candidates, *, n_folds, margin, pixel_scale, rng):
     # The diagonal, as the sky may be turned against the detector.
     reach = np.sqrt(2) * (margin + 1) if by_cell else 0
     rows["border"] = _near_other_fold(sky, rows["fold"], reach=reach)
-    folds = Folds(rows=rows, n_folds=n_folds, note=note)
+    unit = "cell" if by_cell else "exposure"
+    folds = Folds(rows=rows, n_folds=n_folds, unit=unit, note=note)
     seen = np.zeros(len(rows), bool)
     for k in range(n_folds):
         seen |= seen_in_training(
@@ -136,7 +140,7 @@ def add_folds(split, folds):
         table[name] = np.full(len(split), outside)
     for name in ("fold", "border", "place_in_training"):
         table[name][inside] = np.asarray(folds.rows[name])[where[inside]]
-    table.meta["fold_note"] = folds.note
+    table.meta["fold_unit"], table.meta["fold_note"] = folds.unit, folds.note
     return table
 
 
@@ -156,7 +160,8 @@ def read_folds(split):
         raise BadInputError(
             f"The split must have 2 folds or more, got {n_folds}. Run 07_dataset again."
         )
-    return Folds(rows=rows, n_folds=n_folds, note=split.meta.get("fold_note", ""))
+    unit, note = (split.meta.get(f"fold_{name}", "") for name in ("unit", "note"))
+    return Folds(rows=rows, n_folds=n_folds, unit=unit, note=note)
 
 
 def count_folds(folds):

@@ -150,6 +150,38 @@ def seen_places(places, others, *, radius, square=False):
     return distance <= radius
 
 
+def near_other_part(places, part, *, margin, square=False):
+    """Say of calibration and test places whether another part's is within a margin.
+
+    Test gives way to calibration and training, calibration to training.
+
+    Parameters
+    ----------
+    places : (n, 2) array
+        [pixel]
+    part : (n,) array of str
+        "training", "validation", "calibration" or "test".
+    margin : float
+        [pixel]
+    square : bool
+        See `seen_places`.
+
+    Returns
+    -------
+    (n,) bool array
+    """
+    near = np.zeros(len(part), bool)
+    for name, others in (
+        ("calibration", ("training", "validation")),
+        ("test", ("training", "validation", "calibration")),
+    ):
+        mine, other = part == name, np.isin(part, others)
+        near[mine] = seen_places(
+            places[mine], places[other], radius=margin, square=True
+        )
+    return near
+
+
 def seen_in_training(table, sky, *, judged, trained):
     """Say of candidates that are judged whether training has seen their place.
 

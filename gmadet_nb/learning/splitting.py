@@ -10,9 +10,9 @@ from gmadet_nb.learning.places import (
     detector_places,
     known_on_sky,
     linked_groups,
+    near_other_part,
     psf_widths,
     seen_in_training,
-    seen_places,
     sky_places,
     with_places,
 )
@@ -107,7 +107,7 @@ def split_by_exposure(
     if unit == "cell":
         # The sky may be turned against the detector: the diagonal is safe, and a
         # pixel more for the rounding of positions.
-        used &= ~_near_other_part(sky, part, margin=np.sqrt(2) * (margin + 1))
+        used &= ~near_other_part(sky, part, margin=np.sqrt(2) * (margin + 1))
     training = part == "training"
     inside = _assign(
         linked_groups(
@@ -140,56 +140,6 @@ def split_by_exposure(
     if split.meta["note"]:
         logger.info(split.meta["note"])
     return split
-
-
-def check_leaks(split, candidates=None, *, margin=0.0):
-    """Raise if the same exposure, or the same pixels, are on two sides.
-
-    Parameters
-    ----------
-    split : astropy.table.Table
-        From `split_by_exposure`.
-    candidates : astropy.table.Table, optional
-        With ``x``, ``y``: needed where the split is by cell.
-    margin : float
-        Side of a cutout [pixel].
-
-    Returns
-    -------
-    dict
-        What was looked for and how often it was found: all 0.
-
-    Raises
-    ------
-    BadInputError
-        If a candidate is named twice, an exposure is in two of training (with
-        validation), calibration and test, or, in a split by cell, cutouts of
-        two of these share pixels.
-    """
-    rows = split[np.asarray(split["used"], bool)]
-    side = np.where(rows["part"] == "validation", "training", rows["part"])
-    n_twice = len(rows) - len(set(rows["candidate_id"]))
-    pairs = set(zip(map(str, rows["exposure_id"]), map(str, side), strict=True))
-    n_exposures, n_shared = len(pairs) - len({pair[0] for pair in pairs}), 0
-    if split.meta.get("unit") == "cell":
-        n_exposures = 0
-        if candidates is None:
-            raise BadInputError("A split by cell needs the candidates to be checked.")
-        table = with_places(rows, candidates)
-        for exposure_id in np.unique(table["exposure_id"]):
-            here = np.asarray(table["exposure_id"] == exposure_id)
-            xy = detector_places(table[here])
-            near = _near_other_part(xy, side[here], margin=margin, square=True)
-            n_shared += int(near.sum())
-    found = {
-        "candidates named twice": n_twice,
-        "exposures on two sides": n_exposures,
-        "cutouts that share pixels with another side": n_shared,
-    }
-    if any(found.values()):
-        words = ", ".join(f"{name}: {n}" for name, n in found.items() if n)
-        raise BadInputError(f"The split leaks ({words}). Run 07_dataset again.")
-    return found
 
 
 def _note(unknown, trained):
@@ -267,23 +217,6 @@ def _take(order, shares, share, *, at_most):
     reached = np.cumsum(shares[:, order].mean(axis=0))
     n = int(np.argmin(np.abs(reached[: max(at_most, 1)] - share))) + 1
     return order[:n]
-
-
-def _near_other_part(places, part, *, margin, square=False):
-    """Say of calibration and test places whether another part's is within a margin.
-
-    Test gives way to calibration and training, calibration to training.
-    """
-    near = np.zeros(len(part), bool)
-    for name, others in (
-        ("calibration", ("training", "validation")),
-        ("test", ("training", "validation", "calibration")),
-    ):
-        mine, other = part == name, np.isin(part, others)
-        near[mine] = seen_places(
-            places[mine], places[other], radius=margin, square=True
-        )
-    return near
 
 
 def _thinned(mine, is_real, bogus_fraction, *, rng):
