@@ -4,6 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.imaging.measure import FLAG_BITS
 
 _MIN_EXPOSURES = 3  # and half of those that see the field
@@ -51,8 +52,8 @@ def find_moving(candidates, exposures):
         return []
     sky = _on_plane(rows)  # [arcsec]
     width = np.array([float(scales[name]) for name in exposure])
-    width = width * np.asarray(rows["psf_fwhm"], float)
-    flux = np.asarray(rows["flux"], float)
+    width = width * as_floats(rows["psf_fwhm"])
+    flux = as_floats(rows["flux"])
     members = {name: np.flatnonzero(exposure == name) for name in names}
     found = set()
     for first, last in combinations(names, 2):
@@ -72,24 +73,23 @@ def _between(names, first, last):
 
 def _point_like(candidates):
     """Say which candidates could be mistaken for a transient."""
+    names = ("ra", "dec", "snr", "psf_chi2", "fwhm", "psf_fwhm")
+    value = {name: as_floats(candidates[name]) for name in names}
     with np.errstate(invalid="ignore", divide="ignore"):
-        ratio = np.asarray(candidates["fwhm"], float) / np.asarray(
-            candidates["psf_fwhm"], float
-        )
-    place = np.asarray(candidates["ra"], float) + np.asarray(candidates["dec"], float)
+        ratio = value["fwhm"] / value["psf_fwhm"]
     return (
-        np.isfinite(place)
-        & (np.asarray(candidates["psf_chi2"], float) < _MAX_CHI2)
+        np.isfinite(value["ra"] + value["dec"])
+        & (value["psf_chi2"] < _MAX_CHI2)
         & (ratio > _MIN_WIDTH)
         & (ratio < _MAX_WIDTH)
-        & (np.asarray(candidates["snr"], float) > _MIN_SNR)
+        & (value["snr"] > _MIN_SNR)
         & ((np.asarray(candidates["flags"]) & _SPOILT) == 0)
     )
 
 
 def _on_plane(rows):
     """Return places on the sky around their middle, as an (n, 2) array [arcsec]."""
-    ra, dec = (np.radians(np.asarray(rows[name], float)) for name in ("ra", "dec"))
+    ra, dec = (np.radians(as_floats(rows[name])) for name in ("ra", "dec"))
     if not len(ra):
         return np.zeros((0, 2))
     turn = (ra - ra[0] + np.pi) % (2 * np.pi) - np.pi

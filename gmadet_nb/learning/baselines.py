@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.crossfit import choosing_rows
 
@@ -28,19 +29,16 @@ def cuts(candidates):
     dict
         Name to (n,) array; what is not in the table is left out.
     """
-    has = candidates.colnames
-
-    def plain(name):
-        return np.ma.filled(np.ma.asarray(candidates[name], float), np.nan)
-
+    names = {"snr", "fwhm", "psf_fwhm", "psf_chi2"} & set(candidates.colnames)
+    value = {name: as_floats(candidates[name]) for name in names}
     found = {}
-    if "snr" in has:
-        found["S/N cut"] = plain("snr")
-    if "fwhm" in has and "psf_fwhm" in has:
+    if "snr" in value:
+        found["S/N cut"] = value["snr"]
+    if "fwhm" in value and "psf_fwhm" in value:
         with np.errstate(divide="ignore", invalid="ignore"):
-            found["FWHM-ratio cut"] = -np.abs(np.log(plain("fwhm") / plain("psf_fwhm")))
-    if "psf_chi2" in has:
-        found["PSF-chi2 cut"] = -plain("psf_chi2")
+            found["FWHM-ratio cut"] = -np.abs(np.log(value["fwhm"] / value["psf_fwhm"]))
+    if "psf_chi2" in value:
+        found["PSF-chi2 cut"] = -value["psf_chi2"]
     return found
 
 
@@ -83,7 +81,7 @@ def compare(split, scores, candidates, *, target_fpr):
     test = np.asarray(used["part"] == "test")
     clean = test & ~np.asarray(used["place_in_training"], bool)
     bogus = choosing_rows(used, target_fpr=target_fpr) & ~test
-    snr = np.ma.filled(np.ma.asarray(numbers["snr"], float), np.nan)
+    snr = as_floats(numbers["snr"])
     found = []
     for name, values in judged.items():
         values = np.where(np.isfinite(values), values, -np.inf)
