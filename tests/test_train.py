@@ -15,6 +15,7 @@ from gmadet_nb.errors import BadInputError, BadParameterError, StageError
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import (
     baselines,
+    checkpoints,
     crossfit,
     dataset,
     evaluate,
@@ -190,6 +191,79 @@ def test_candidates_without_numbers_are_judged_by_the_networks_alone(
     assert found.fusion.judges == ["network"]
     assert found.trees == []
     assert np.isfinite(found.scores).all()
+
+
+def keep(trained, folder, **changes):
+    values = {"split": trained.split, "store": trained.store}
+    values |= {"training": make_training(epochs=1)}
+    return checkpoints.Checkpoints(folder, **(values | changes))
+
+
+def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
+    trained, tmp_path, monkeypatch
+):
+    sets = (trained.split, trained.store, trained.candidates, make_training(epochs=1))
+    whole = fused.fit_fused(*sets)
+    asked = []
+
+    def killed_in_the_second(split, store, training, number):
+        asked.append(number)
+        if asked == [0, 1]:
+            raise KeyboardInterrupt
+        return train.train_network(split, store, training, number=number)
+
+    monkeypatch.setattr(fused, "train_network", killed_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        fused.fit_fused(*sets, checkpoints=keep(trained, tmp_path))
+    found = fused.fit_fused(*sets, checkpoints=keep(trained, tmp_path))
+
+    assert asked == [0, 1, 1]
+    assert found.notes == ["Fold 1 of 2 was trained before."]
+    assert found.history.colnames == whole.history.colnames
+    # Threads add up in any order: float32's 1e-7 grows over some ten steps.
+    np.testing.assert_allclose(found.logits, whole.logits, atol=1e-2)
+    np.testing.assert_allclose(found.history["loss"], whole.history["loss"], rtol=1e-3)
+    for name in ("fold", "epoch", "best"):
+        np.testing.assert_array_equal(found.history[name], whole.history[name])
+
+
+def test_a_kept_fold_is_the_very_network_and_counts_for_its_own_training_alone(
+    trained, tmp_path, caplog
+):
+    model, history = train.train_network(
+        trained.split, trained.store, make_training(epochs=1)
+    )
+    keep(trained, tmp_path).save(0, model, history)
+    same, its_history = keep(trained, tmp_path).load(0)
+    pixels = trained.store.read(trained.store.candidate_ids[:16])
+    np.testing.assert_array_equal(same(pixels), model(pixels))
+    assert its_history.pformat() == history.pformat()
+
+    other = trained.split.copy()
+    some = np.flatnonzero(other["fold"] >= 0)[:2]
+    other["fold"][some] = 1 - other["fold"][some]
+    for changes in (
+        {"training": make_training(epochs=2)},
+        {"training": make_training(epochs=1, seed=4)},
+        {"split": other},
+        {"start": "another model"},
+    ):
+        assert keep(trained, tmp_path, **changes).load(0) is None
+    assert keep(trained, tmp_path).load(1) is None
+    (path,) = (tmp_path / saving.CHECKPOINTS).iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    assert keep(trained, tmp_path).load(0) is None
+    assert "is broken" in caplog.text
+
+
+def test_a_finished_model_keeps_no_checkpoints(trained, tmp_path):
+    run = RunDir(tmp_path)
+    folder = run.model_dir / saving.CHECKPOINTS
+    folder.mkdir(parents=True)
+    (folder / "anew_0.npz").touch()
+    threshold = trained.model.threshold(0.02)
+    saving.finish_card(run, {}, threshold, {})
+    assert [path.name for path in run.model_dir.iterdir()] == [scorer.CARD]
 
 
 def test_onnx_and_keras_give_the_same_scores(trained, rng):

@@ -45,6 +45,8 @@ class Fused:
         Fitted to ``logits``.
     folds : Folds
         Whom each of the K has not seen.
+    notes : list of str
+        Which folds were trained before a training was cut off, in words.
     """
 
     network: keras.Model
@@ -54,6 +56,7 @@ class Fused:
     logits: np.ndarray
     fusion: Fusion
     folds: Folds
+    notes: list
 
     @property
     def scores(self):
@@ -69,7 +72,7 @@ class Fused:
         return with_out_of_fold(scores, out_of_fold_table(self))
 
 
-def fit_fused(split, store, candidates, training):
+def fit_fused(split, store, candidates, training, *, checkpoints=None):
     """Train K networks and K sets of trees and learn how to fuse them.
 
     Each pair judges the fold that it has not seen. From these logits, of every
@@ -87,6 +90,8 @@ def fit_fused(split, store, candidates, training):
         judge alone.
     training : gmadet_nb.learning.train.Training
         How.
+    checkpoints : gmadet_nb.learning.checkpoints.Checkpoints, optional
+        Keeps each network when it is trained; one that it has is not trained again.
 
     Returns
     -------
@@ -94,7 +99,9 @@ def fit_fused(split, store, candidates, training):
     """
     folds = read_folds(split)
     real = np.asarray(folds.rows["label"] == "real")
-    network, history, of_networks = _fit_networks(folds, store, training)
+    network, history, of_networks, notes = _fit_networks(
+        folds, store, training, checkpoints
+    )
     judges, logits, trees = [NETWORK], [of_networks], []
     features = np.empty((0, 0), np.float32)
     if all(name in candidates.colnames for name in COLUMNS):
@@ -114,6 +121,7 @@ def fit_fused(split, store, candidates, training):
         logits=logits,
         fusion=choose_fusion(logits, real, fold, judges=judges),
         folds=folds,
+        notes=notes,
     )
 
 
@@ -134,18 +142,24 @@ def out_of_fold_table(fused):
     return table
 
 
-def _fit_networks(folds, store, training):
-    """Return K networks as one model, their history, and their logits out of fold."""
-    models, histories = [], []
+def _fit_networks(folds, store, training, checkpoints):
+    """Return K networks as one, their history, logits out of fold, and notes."""
+    models, histories, notes = [], [], []
 
     def fit(rows, k):
-        model, history = train_network(_parts(rows), store, training, number=k)
-        models.append(model)
-        histories.append(history)
-        return lambda some: _logits(model, store, some["candidate_id"])
+        found = checkpoints.load(k) if checkpoints else None
+        if found:
+            notes.append(f"Fold {k + 1} of {folds.n_folds} was trained before.")
+        else:
+            found = train_network(_parts(rows), store, training, number=k)
+            if checkpoints:
+                checkpoints.save(k, *found)
+        models.append(found[0])
+        histories.append(found[1])
+        return lambda some: _logits(found[0], store, some["candidate_id"])
 
     logits, _ = out_of_fold(folds, fit)
-    return join_networks(models), vstack(histories), logits
+    return join_networks(models), vstack(histories), logits, notes
 
 
 def _parts(rows):

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import shutil
 import warnings
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from gmadet_nb.learning.train import LEARNING_RATE
 from gmadet_nb.learning.trees import SETTINGS, save_trees
 
 ONNX_TOLERANCE = 1e-5
+CHECKPOINTS = "folds"  # folder in the model folder
 # Of the two TensorFlows one is installed.
 DISTRIBUTIONS = (
     "gmadet_nb",
@@ -122,7 +124,7 @@ def save_model(folder, fused, *, store, split, training):
         "labels_by_origin": _labels_by_origin(split),
         "parts": _parts(split),
         "onnx_difference": differences,
-        "versions": {name: version(name) for name in DISTRIBUTIONS if _installed(name)},
+        "versions": installed_versions(),
         "target_fpr": None,
         "threshold": None,
         "threshold_how": None,
@@ -132,6 +134,8 @@ def save_model(folder, fused, *, store, split, training):
 
 def finish_card(run, card, threshold, metrics, *, compared=None):
     """Write the card with its threshold and figures; the model is then complete.
+
+    The networks that were kept to go on after a break are removed.
 
     Parameters
     ----------
@@ -159,6 +163,7 @@ def finish_card(run, card, threshold, metrics, *, compared=None):
         "baselines": rows,
     }
     run.write_json(run.model_dir / CARD, card)
+    shutil.rmtree(run.model_dir / CHECKPOINTS, ignore_errors=True)
     return card
 
 
@@ -234,10 +239,10 @@ def _parts(split):
     return parts
 
 
-def _installed(name):
-    """Say whether a distribution is installed."""
-    try:
-        version(name)
-    except PackageNotFoundError:
-        return False
-    return True
+def installed_versions():
+    """Return the versions of what makes a model: dict of str, by distribution."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
