@@ -161,6 +161,17 @@ def test_each_score_is_the_mean_of_the_models_and_has_their_scatter(trained):
     )
 
 
+def test_a_score_does_not_depend_on_what_is_scored_with_it(trained):
+    opened = scorer.load_model(trained.run.model_dir)
+    features = candidate_features(trained.candidates)
+    pixels = trained.store.read(trained.candidates["candidate_id"])
+    together = opened.score(pixels, features)
+    # Float32 sums of some hundred terms, in another order.
+    for some in (slice(0, 1), slice(60, 70), slice(130, 400)):
+        alone = opened.score(pixels[some], features[some])
+        np.testing.assert_allclose(alone, together[some], atol=1e-6)
+
+
 def test_the_model_is_compared_with_its_parts_and_with_cuts(trained):
     table = trained.compared
     assert list(table["judge"]) == [

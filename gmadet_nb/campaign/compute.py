@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
+from gmadet_nb.cores import available_cores
 from gmadet_nb.errors import BadParameterError, GmadetError
 from gmadet_nb.progress import progress
 
@@ -77,13 +78,6 @@ def map_exposures(
             f"start ({n_workers} at once; memory may have run out). Run again with "
             "compute: serial, which needs less memory and shows where it stops."
         ) from err
-
-
-def available_cores():
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _map_on_processes(function, items, n_workers, label, kwargs):

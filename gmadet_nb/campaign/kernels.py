@@ -12,7 +12,7 @@ from papermill import execute_notebook
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from gmadet_nb.campaign.compute import available_cores
+from gmadet_nb.cores import available_cores
 from gmadet_nb.errors import StageError
 
 # TensorFlow's remarks on itself, which no setting of its own keeps back.

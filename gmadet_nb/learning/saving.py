@@ -89,7 +89,7 @@ def save_model(folder, fused, *, store, split, training):
     with atomic_path(folder / KERAS) as temporary:
         fused.network.save(temporary)
     with atomic_path(folder / ONNX) as temporary:
-        _export(fused.network, temporary)
+        export_network(fused.network, temporary)
     with atomic_path(folder / "history.csv") as temporary:
         fused.history.write(temporary, format="ascii.csv")
     differences = {NETWORK: _network_difference(folder, fused.network, store)}
@@ -167,8 +167,16 @@ def finish_card(run, card, threshold, metrics, *, compared=None):
     return card
 
 
-def _export(model, path):
-    """Write a model as ONNX, without the exporter's remarks."""
+def export_network(model, path):
+    """Write a model as ONNX, without the exporter's remarks.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From `gmadet_nb.learning.networks.join_networks`.
+    path : pathlib.Path
+        The file.
+    """
     silent = io.StringIO()
     with (
         warnings.catch_warnings(),

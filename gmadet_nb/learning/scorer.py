@@ -10,7 +10,7 @@ from gmadet_nb.learning.calibration import logit, probability
 from gmadet_nb.learning.crossfit import mean_and_scatter
 from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.fusion import Fusion
-from gmadet_nb.learning.onnx_session import open_session
+from gmadet_nb.learning.onnx_session import open_session, run_session
 from gmadet_nb.learning.trees import Trees
 
 CARD, KERAS, ONNX, TREES = "model.json", "model.keras", "model.onnx", "trees.onnx"
@@ -197,12 +197,7 @@ def open_scorer(folder, card, *, engine="onnx"):
 def onnx_network(path):
     """Return a function from cutouts to the probabilities of K networks, (n, K)."""
     session = open_session(path)
-    name = session.get_inputs()[0].name
-
-    def predict(pixels):
-        return session.run(None, {name: np.asarray(pixels, np.float32)})[0]
-
-    return predict
+    return lambda pixels: run_session(session, np.asarray(pixels, np.float32))
 
 
 def _keras_network(path):

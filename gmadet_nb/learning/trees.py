@@ -9,7 +9,7 @@ from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import FEATURES
-from gmadet_nb.learning.onnx_session import open_session
+from gmadet_nb.learning.onnx_session import open_session, run_session
 
 ONNX_TOLERANCE = 1e-5
 MIN_SAMPLES_LEAF = 20
@@ -72,8 +72,7 @@ class Trees:
         _check_shape(features)
         if not len(features):
             return np.empty((0, self.n_models), np.float32)
-        values = {_INPUT: np.asarray(features, np.float32)}
-        return self._session.run([_OUTPUT], values)[0]
+        return run_session(self._session, np.asarray(features, np.float32))
 
 
 def fit_trees(features, is_real, *, seed):
