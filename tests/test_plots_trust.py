@@ -23,11 +23,15 @@ def curve():
 
 
 def test_threshold_stands_where_the_curve_has_it(curve, ax):
-    plots_trust.precision_recall(curve, threshold=0.6, ax=ax)
+    plots_trust.precision_recall(curve, threshold=0.6, bogus_per_real=10, ax=ax)
     kept = curve[curve["threshold"] >= 0.6][-1]
 
     mark = ax.lines[1].get_xydata()[0]
     assert mark == pytest.approx((kept["recall"], kept["precision"]))
+    # In this mixture there are n_bogus / n_real a real one, in the stream 10.
+    fpr = kept["n_bogus"] / curve["n_bogus"][-1]
+    in_stream = kept["recall"] / (kept["recall"] + 10 * fpr)
+    assert ax.lines[3].get_xydata()[0] == pytest.approx((kept["recall"], in_stream))
 
 
 def test_merits_are_drawn_with_the_threshold(curve, ax):
@@ -80,7 +84,9 @@ def test_explanations_are_symmetric_about_nothing():
 def test_panels_without_data_say_so(ax):
     empty = over_thresholds([], [])
     for draw in (
-        lambda: plots_trust.precision_recall(empty, threshold=0.5, ax=ax),
+        lambda: plots_trust.precision_recall(
+            empty, threshold=0.5, bogus_per_real=100, ax=ax
+        ),
         lambda: plots_trust.merit_by_threshold(empty, threshold=0.5, ax=ax),
         lambda: plots_trust.auc_by_snr(auc_at_fixed_snr([], [], []), ax=ax),
     ):

@@ -84,6 +84,7 @@ LIMITS = {
     "patience": _ONE_OR_MORE,
     "target_fpr": ("in (0, 1)", lambda value: 0 < value < 1),
     "inference_batch": _ONE_OR_MORE,
+    "bogus_per_real": _ABOVE_0,
     "n_worst": _0_OR_MORE,
     "fwhm_ratio_min": _0_OR_MORE,
     "mag_range": (

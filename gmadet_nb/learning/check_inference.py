@@ -102,8 +102,8 @@ def join_checked(check):
         The candidates' columns and ``score`` (NaN where there is none),
         ``fwhm_ratio`` (FWHM over that of the PSF), ``injected`` (matched to one
         source), ``mag_injected`` [mag], ``label``, ``label_origin``, ``part`` ("" where
-        not labelled), ``place_in_training``, and ``seen``: judged by a model that has
-        trained on its exposure. Who has an out-of-fold score has not been seen.
+        not labelled), ``place_in_training``, ``used``, and ``seen``: judged by a model
+        that trained on its exposure. Who has an out-of-fold score has not been seen.
     """
     table = evaluate.with_scores(check.candidates, check.scores)
     ids = np.asarray(table["candidate_id"]).astype(str)
@@ -119,9 +119,9 @@ def join_checked(check):
     for name in ("label", "label_origin", "part"):
         values = [str(rows[key][name]) if key in rows else "" for key in ids]
         table[name] = np.array(values, dtype=str)
-    table["place_in_training"] = np.array(
-        [key in rows and bool(rows[key]["place_in_training"]) for key in ids], bool
-    )
+    for name in ("place_in_training", "used"):
+        table[name] = np.array([key in rows and bool(rows[key][name]) for key in ids])
+        table[name] = table[name].astype(bool)
     part = np.asarray(table["part"])
     exposure = np.asarray(table["exposure_id"]).astype(str)
     trained_on = set(exposure[np.isin(part, FOLDED)])

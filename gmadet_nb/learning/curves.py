@@ -67,6 +67,29 @@ def over_thresholds(is_real, scores):
     return Table(columns, names=names)
 
 
+def precision_at(curve, *, bogus_per_real):
+    """Return the precision at every threshold, in a stream of another mixture.
+
+    Parameters
+    ----------
+    curve : astropy.table.Table
+        From `over_thresholds`.
+    bogus_per_real : float
+        Bogus candidates for each real one in the stream.
+
+    Returns
+    -------
+    (n,) array
+        NaN where a class is missing.
+    """
+    rates = []
+    for name in ("n_real", "n_bogus"):
+        kept = np.asarray(curve[name], float)
+        rates.append(kept / kept[-1] if len(kept) and kept[-1] else np.nan * kept)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return rates[0] / (rates[0] + bogus_per_real * rates[1])
+
+
 def confusion(is_real, kept):
     """Count candidates by label and verdict.
 

@@ -4,14 +4,15 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
+from gmadet_nb.learning.curves import precision_at
 from gmadet_nb.views.stretch import stretch_triplets
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
 _DIVERGING = "RdBu"  # red speaks against, blue for; safe for the colour-blind
 
 
-def precision_recall(curve, *, threshold, ax):
-    """Draw precision against recall, the threshold marked.
+def precision_recall(curve, *, threshold, bogus_per_real, ax):
+    """Draw precision against recall, here and in a stream, the threshold marked.
 
     Parameters
     ----------
@@ -19,18 +20,28 @@ def precision_recall(curve, *, threshold, ax):
         From `gmadet_nb.learning.curves.over_thresholds`.
     threshold : float
         On the score.
+    bogus_per_real : float
+        Bogus candidates for each real one in the stream.
     """
-    ax.set(xlabel="recall (TPR)", ylabel="precision, in this mixture")
+    ax.set(xlabel="recall (TPR)", ylabel="precision: real among the kept")
     if not len(curve):
         return draw_none(ax, "no labelled candidate with a score")
-    recall, precision = np.asarray(curve["recall"]), np.asarray(curve["precision"])
-    ax.plot(recall, precision, color=COLORS["real"], lw=2)
+    recall = np.asarray(curve["recall"])
     at = _at(curve, threshold)
-    if at is not None:
-        label = f"threshold {threshold:.2f}"
-        ax.plot(recall[at], precision[at], "D", color=COLORS["marker"], label=label)
-        legend_above(ax)
-    ax.set(xlim=(-0.02, 1.02), ylim=(min(0.5, precision.min()) - 0.02, 1.02))
+    for values, label, color, line in (
+        (np.asarray(curve["precision"]), "in this mixture", COLORS["real"], "-"),
+        (
+            precision_at(curve, bogus_per_real=bogus_per_real),
+            f"{bogus_per_real:g} bogus a real",
+            COLORS["bogus"],
+            "--",
+        ),
+    ):
+        ax.plot(recall, values, line, color=color, lw=2, label=label)
+        if at is not None:
+            ax.plot(recall[at], values[at], "D", color=COLORS["marker"])
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
+    legend_above(ax)
     return ax
 
 

@@ -1,0 +1,125 @@
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from gmadet_nb.learning import check_rates
+from gmadet_nb.learning.completeness import binomial_interval
+from gmadet_nb.views import plots_rates
+from gmadet_nb.views.notices import Notice
+
+TARGET = 0.01
+
+
+@pytest.fixture
+def judged():
+    """Return 600 labelled candidates whose scores are right but for faint bogus."""
+    rng = np.random.default_rng(2)
+    n = 600
+    real = np.arange(n) % 3 == 0
+    table = Table({"label": np.where(real, "real", "bogus")})
+    table["snr"] = np.where(np.arange(n) % 2 == 0, 4.5, 30.0)
+    table["mag"] = rng.uniform(15, 20, n)
+    table["fwhm_ratio"], table["psf_fwhm"] = 1.0, 3.0
+    table["reference_distance"] = np.where(np.arange(n) % 4 == 0, 3.0, 60.0)
+    table["exposure_id"] = np.where(np.arange(n) < 300, "e1", "e2")
+    table["score"] = np.where(real, 0.9, 0.1)
+    table["score"][~real & (table["snr"] < 5)] = 0.9
+    table["place_in_training"] = np.arange(n) % 5 == 0
+    table["used"], table["seen"] = True, False
+    return table
+
+
+def rows_of(table, quantity):
+    return table[table["quantity"] == quantity]
+
+
+def test_each_bin_has_its_rates_with_binomial_intervals(judged):
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    assert list(dict.fromkeys(table["quantity"])) == list(check_rates.QUANTITIES)
+    faint, bright = rows_of(table, "snr")
+    assert (faint["bin"], bright["bin"]) == ("< 5", "20 to 50")
+    assert (faint["n_real"], faint["n_bogus"]) == (100, 200)
+    assert (faint["tpr"], faint["fpr"], bright["fpr"]) == (1, 1, 0)
+    assert (bright["fpr_low"], bright["fpr_high"]) == binomial_interval(0, 200)
+    for quantity in check_rates.QUANTITIES:
+        some = rows_of(table, quantity)
+        assert (some["n_real"].sum(), some["n_bogus"].sum()) == (200, 400)
+    # 3 pixels at a FWHM of 3 pixels are one FWHM.
+    assert list(rows_of(table, "reference_distance")["bin"]) == ["1 to 2", "≥ 8"]
+
+
+def test_bogus_that_pass_in_one_bin_are_said(judged):
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    words = check_rates.warn_of_rates(table, target_fpr=TARGET)
+    [of_snr] = [text for text in words if "S/N" in text]
+    assert "is < 5, 200 of 200 bogus pass" in of_snr
+
+    judged["score"] = np.where(judged["label"] == "real", 0.9, 0.1)
+    # 3 of 400 are below 1%.
+    judged["score"][[1, 2, 4]] = 0.9
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
+
+
+def test_only_labelled_used_candidates_that_were_not_seen_are_judged(judged):
+    judged["label"][0] = ""
+    judged["used"][1] = False
+    judged["seen"][2] = True
+    assert len(check_rates.judged_rows(judged)) == 597
+
+
+def test_places_seen_count_only_where_too_few_are_new(judged):
+    rows, what = check_rates.at_new_places(judged)
+    assert len(rows) == 480
+    assert "had not seen" in what
+    judged["place_in_training"] = True
+    rows, what = check_rates.at_new_places(judged)
+    assert len(rows) == 600
+    assert "all places" in what
+
+
+def test_figures_at_the_threshold_agree_with_each_other(judged):
+    found = check_rates.at_threshold(judged, threshold=0.5, bogus_per_real=10)
+    (tp, fn), (fp, tn) = found["confusion"]
+    assert (tp, fn, fp, tn) == (200, 0, 200, 200)
+    assert found["f1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    # phi of a 2 x 2 table: ad - bc over the root of the four sums.
+    phi = (tp * tn - fp * fn) / np.sqrt(200 * 400 * 400 * 200)
+    assert found["mcc"] == pytest.approx(phi)
+    # All real and half of 10 bogus are kept: 1 of 6.
+    assert found["purity"]["value"] == pytest.approx(1 / 6)
+    assert "10 bogus for each real one" in check_rates.describe_purity(found)
+    assert "17% real" in check_rates.describe_purity(found)
+
+
+@pytest.mark.parametrize("kind", ["real", "bogus", "none"])
+def test_a_class_that_is_missing_is_said_and_drawn(judged, kind):
+    rows = judged[judged["label"] == kind]
+    found = check_rates.at_threshold(rows, threshold=0.5, bogus_per_real=10)
+    assert "not known" in check_rates.describe_purity(found)
+    table = check_rates.rates_by_quantity(rows, threshold=0.5)
+    names = {name: text for name, (text, _) in check_rates.QUANTITIES.items()}
+    figure, axes = plt.subplots(2, len(names))
+    plots_rates.rates(table, names, target_fpr=TARGET, axes=axes)
+    said = [ax.texts[0].get_text() for ax in axes[:, 1] if ax.texts]
+    missing = {"real": ["no bogus"], "bogus": ["no real"]}
+    assert said == missing.get(kind, ["no real", "no bogus"])
+    plt.close(figure)
+
+
+def test_rates_are_drawn_where_they_are(judged):
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    figure, axes = plt.subplots(2, 1, squeeze=False)
+    plots_rates.rates(table, {"snr": "S/N"}, target_fpr=TARGET, axes=axes)
+    points = axes[1, 0].containers[0].lines[0]
+    assert list(points.get_ydata()) == [1, 0]
+    assert axes[0, 0].get_xticklabels()[0].get_text() == "< 5 (100)"
+    plt.close(figure)
+
+
+def test_notice_shows_warnings_as_text_and_not_as_markup():
+    notice = Notice(words=["a < b"], good="All is well.")
+    assert "a &lt; b" in notice._repr_html_()
+    assert repr(notice) == "WARNING: a < b"
+    assert repr(Notice(words=[], good="All is well.")) == "All is well."
