@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
-from gmadet_nb.views.style import COLORS, draw_none
+from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none
 
 _KINDS = (("tpr", "n_real", "real", "o"), ("fpr", "n_bogus", "bogus", "s"))
 _MAX_NAMES = 12  # more stand as numbers
@@ -74,3 +74,50 @@ def _rate(table, rate, n_name, *, color, marker, ax):
     if few:
         ax.set_xticks(x, names, rotation=60, ha="right", rotation_mode="anchor")
     ax.set_xlim(-0.6, len(table) - 0.4)
+
+
+def stages(table, fits, *, axes):
+    """Draw what is left after each stage against magnitude and S/N.
+
+    Parameters
+    ----------
+    table, fits : astropy.table.Table
+        From `gmadet_nb.learning.check_stages.stage_table` and ``stage_fits``.
+    axes : two axes
+        For magnitude and for S/N.
+    """
+    words = {
+        "mag": ("injected magnitude [mag]", "m50", "half at {:.2f} mag"),
+        "snr": ("injected S/N on the difference", "snr50", "half at S/N {:.1f}"),
+    }
+    for ax, (axis, (x_label, name, half)) in zip(axes, words.items(), strict=True):
+        ax.set(xlabel=x_label, ylabel="left / injected", ylim=(-0.03, 1.05))
+        some = table[np.asarray(table["axis"]) == axis]
+        if not np.sum(some["n_injected"]):
+            draw_none(ax, "no injected sources")
+            continue
+        for number, fit in enumerate(fits):
+            here = some[np.asarray(some["stage"]) == fit["stage"]]
+            known = np.isfinite(fit[name])
+            label = f"{fit['stage']}, {half.format(fit[name]) if known else 'no half'}"
+            _stage(here, axis, number, fit[name], label=label, ax=ax)
+        if axis == "snr":
+            ax.set_xscale("log")
+            ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+        ax.yaxis.set_major_formatter(PercentFormatter(1))
+        ax.legend(loc="lower left" if axis == "mag" else "lower right")
+    return axes
+
+
+def _stage(table, axis, number, middle, *, label, ax):
+    """Draw one stage, beside the others in each bin, and a line at its half."""
+    some = table[np.asarray(table["n_injected"]) > 0]
+    low, high = np.asarray(some["bin_low"]), np.asarray(some["bin_high"])
+    share = (number + 1.5) / 5
+    x = low + share * (high - low) if axis == "mag" else low * (high / low) ** share
+    value = np.asarray(some["completeness"])
+    spread = np.clip([value - some["low"], some["high"] - value], 0, None)
+    style = {"fmt": MARKERS[number], "ms": 5, "lw": 1.2, "capsize": 2}
+    ax.errorbar(x, value, spread, color=SERIES[number], label=label, **style)
+    if np.isfinite(middle):
+        ax.axvline(middle, color=SERIES[number], lw=1, ls=("-", "--", ":")[number])

@@ -1,0 +1,150 @@
+"""Completeness stage by stage: what detection, filters and classifier each lose."""
+
+from itertools import pairwise
+
+import numpy as np
+from astropy.table import Table, vstack
+
+from gmadet_nb.files.tables import as_floats
+from gmadet_nb.learning.check_simulation import recovered
+from gmadet_nb.learning.completeness import completeness, fit_m50
+
+#: Each holds what the one before it has left.
+STAGES = ("detected", "past the filters", "past the classifier")
+_N_BINS = 8
+_LEAST_SNR = 1.0  # one source on a patch of huge noise must not stretch the axis
+# A loss below these is the price of any classifier [mag, share].
+_DEPTH, _BRIGHT_LOSS = 0.3, 0.05
+
+
+def follow_injected(crossmatch, ranked):
+    """Follow each injected source through detection, filters and classifier.
+
+    Left out are those whose candidate trained the model that judges it. A candidate
+    without a label trained none.
+
+    Parameters
+    ----------
+    crossmatch : astropy.table.Table
+        As in the run folder.
+    ranked : astropy.table.Table
+        As `gmadet_nb.learning.check_inference.rank_candidates` gives it.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row a source: ``source_id``, ``exposure_id``, ``mag`` [mag], ``snr``
+        (injected, on the difference), ``near_galaxy``, and a bool for each of `STAGES`.
+    """
+    names = ["source_id", "exposure_id", "candidate_id", "mag", "near_galaxy"]
+    sources = recovered(crossmatch)
+    table = sources[names]
+    table["snr"] = np.maximum(as_floats(sources["difference_snr"]), _LEAST_SNR)
+    detected = np.asarray(sources["recovered"], bool)
+    row_of = {str(key): i for i, key in enumerate(ranked["candidate_id"])}
+    ids = np.ma.filled(np.ma.asarray(table["candidate_id"]).astype(str), "")
+    rows = np.array([row_of.get(key, -1) for key in ids], int)
+    rows[~detected] = -1
+
+    def of_candidate(values):
+        return np.append(np.asarray(values, bool), False)[rows]
+
+    fine, kept = of_candidate(ranked["fwhm_ok"]), of_candidate(ranked["kept"])
+    for name, passed in zip(STAGES, (detected, fine, kept), strict=True):
+        table[name] = passed
+    trained = np.asarray(ranked["used"], bool) & np.asarray(ranked["seen"], bool)
+    table.remove_column("candidate_id")
+    return table[~of_candidate(trained & (np.asarray(ranked["label"]) != ""))]
+
+
+def stage_table(sources):
+    """Count what is left after each stage, in bins of magnitude and of S/N.
+
+    Parameters
+    ----------
+    sources : astropy.table.Table
+        From `follow_injected`.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``stage``, ``axis`` ("mag" or "snr") and the columns of
+        `gmadet_nb.learning.completeness.completeness`.
+    """
+    tables = []
+    for axis in ("mag", "snr") if len(sources) else ():
+        values = as_floats(sources[axis])
+        low, high = np.nanmin(values), np.nanmax(values)
+        space = np.linspace if axis == "mag" else np.geomspace
+        edges = space(low, high if high > low else low + 1, _N_BINS + 1)
+        edges[-1] = max(high, edges[-1])  # rounding must not leave the last one out
+        for stage in STAGES:
+            table = completeness(values, np.asarray(sources[stage], bool), edges)
+            table.add_columns([stage, axis], names=("stage", "axis"), indexes=[0, 0])
+            tables.append(table)
+    if tables:
+        return vstack(tables)
+    names = ("stage", "axis", "bin_low", "bin_high", "n_injected", "n_recovered")
+    names += ("completeness", "low", "high")
+    dtype = (str, str, float, float, int, int, float, float, float)
+    return Table(names=names, dtype=dtype)
+
+
+def stage_fits(sources):
+    """Fit the magnitude and the S/N at which half is left after each stage.
+
+    Returns
+    -------
+    astropy.table.Table
+        ``stage``, ``n``, ``n_left``, ``m50``, ``m50_err`` [mag], ``snr50``,
+        ``plateau`` (completeness far on the bright side), ``reason`` ("" where there
+        is an m50).
+    """
+    mag, minus_log = as_floats(sources["mag"]), -np.log10(as_floats(sources["snr"]))
+    rows = []
+    for stage in STAGES:
+        left = np.asarray(sources[stage], bool)
+        fit = fit_m50(mag, left)
+        snr50 = 10 ** -fit_m50(minus_log, left).m50
+        values = (fit.m50, fit.m50_err, snr50, fit.plateau, fit.reason)
+        rows.append((stage, len(left), int(left.sum()), *values))
+    names = ("stage", "n", "n_left", "m50", "m50_err", "snr50", "plateau", "reason")
+    table = Table(rows=rows, names=names)
+    for name in ("m50", "m50_err", "snr50", "plateau"):
+        table[name].format = ".2f"
+    return table
+
+
+def describe_stages(fits):
+    """Say in words what filters and classifier cost; costly ones apart.
+
+    Parameters
+    ----------
+    fits : astropy.table.Table
+        From `stage_fits`.
+
+    Returns
+    -------
+    said, warned : list of str
+    """
+    said, warned = [], []
+    for before, after in pairwise(fits):
+        lost = int(before["n_left"] - after["n_left"])
+        if not before["n_left"]:
+            continue
+        depth = before["m50"] - after["m50"]
+        text = (
+            f"{lost} of {before['n_left']} {before['stage']} are not {after['stage']}"
+        )
+        if np.isfinite(depth):
+            text += f", which costs {max(depth, 0):.2f} mag of depth"
+        said.append(f"{text}.")
+        if depth > _DEPTH:
+            warned.append(f"{text}: faint sources are detected and then thrown away.")
+        if before["plateau"] - after["plateau"] > _BRIGHT_LOSS:
+            bright = before["plateau"] - after["plateau"]
+            warned.append(
+                f"{bright:.0%} of the bright injected sources are detected and not "
+                f"{after['stage']}: look at the worst false negatives."
+            )
+    return said, warned
