@@ -89,15 +89,17 @@ def test_figures_at_the_threshold_agree_with_each_other(judged):
     assert found["mcc"] == pytest.approx(phi)
     # All real and half of 10 bogus are kept: 1 of 6.
     assert found["purity"]["value"] == pytest.approx(1 / 6)
-    assert "10 bogus for each real one" in check_rates.describe_purity(found)
-    assert "17% real" in check_rates.describe_purity(found)
+    of_score, of_stream = check_rates.describe_merit(found, which="at new places")
+    assert "at new places: F1 0.667" in of_score
+    assert "10 bogus for each real one, what is kept would be 17% real" in of_stream
 
 
 @pytest.mark.parametrize("kind", ["real", "bogus", "none"])
 def test_a_class_that_is_missing_is_said_and_drawn(judged, kind):
     rows = judged[judged["label"] == kind]
     found = check_rates.at_threshold(rows, threshold=0.5, bogus_per_real=10)
-    assert "not known" in check_rates.describe_purity(found)
+    [text] = check_rates.describe_merit(found, which="")
+    assert "not both real and bogus" in text
     table = check_rates.rates_by_quantity(rows, threshold=0.5)
     names = {name: text for name, (text, _) in check_rates.QUANTITIES.items()}
     figure, axes = plt.subplots(2, len(names))
@@ -119,7 +121,13 @@ def test_rates_are_drawn_where_they_are(judged):
 
 
 def test_notice_shows_warnings_as_text_and_not_as_markup():
-    notice = Notice(words=["a < b"], good="All is well.")
+    notice = Notice(words=["a < b"], good="All is well.", tested=True)
     assert "a &lt; b" in notice._repr_html_()
     assert repr(notice) == "WARNING: a < b"
-    assert repr(Notice(words=[], good="All is well.")) == "All is well."
+    assert repr(Notice(words=[], good="All is well.", tested=True)) == "All is well."
+
+
+def test_what_was_not_tested_is_not_called_good():
+    notice = Notice(words=[], good="All is well.", tested=False)
+    assert repr(notice).startswith("Not tested")
+    assert "All is well" not in notice._repr_html_()

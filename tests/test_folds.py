@@ -155,8 +155,11 @@ def test_a_split_without_folds_is_refused(nights):
 
 def test_out_of_fold_scores_take_the_place_of_the_others():
     scores = Table({"candidate_id": ["a", "b", "c"], "score": [0.1, 0.2, 0.3]})
+    scores["trees_score"] = [0.4, 0.5, 0.6]
     known = Table({"candidate_id": ["c", "a"], "score": [0.9, 0.7]})
+    known["trees_score"] = [0.8, 0.3]
     found = crossfit.with_out_of_fold(scores, known)
+    assert list(found["trees_score"]) == [0.3, 0.5, 0.8]
     assert list(found["score"]) == [0.7, 0.2, 0.9]
     assert list(found["out_of_fold"]) == [True, False, True]
     assert list(scores["score"]) == [0.1, 0.2, 0.3]

@@ -60,3 +60,21 @@ def test_too_few_candidates_make_no_step():
     # 2, 4 and 8 real ones are left out.
     assert list(curve["n_real"][curve["varied"] == "real"]) == [14, 20]
     assert "Too few real" in recommend(curve)[0]
+
+
+def test_several_draws_are_averaged_and_all_of_them_are_drawn_once():
+    rng = np.random.default_rng(4)
+    rows, test = draw(150, 400, rng), draw(500, 500, rng)
+    n_seen = []
+
+    def fit(some):
+        n_seen.append(len(some))
+        return fit_means(some)
+
+    fit_means.seen = []
+    curve = learning_curve(fit, rows, test, target_fpr=0.05, rng=rng, n_draws=3)
+    assert len(curve) == 10
+    # Four steps of three draws and one of all, for real and for bogus.
+    assert len(n_seen) == 2 * (4 * 3 + 1)
+    assert n_seen[:3] == [15 + 400] * 3
+    assert np.all((curve["low"] <= curve["tpr"]) & (curve["tpr"] <= curve["high"]))

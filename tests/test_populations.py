@@ -40,3 +40,11 @@ def test_few_or_no_sources_prove_nothing():
 
     assert words == []
     assert np.isnan(table["kept"][-3:]).all()
+
+
+def test_a_place_that_is_not_known_is_not_counted():
+    table = count_kept("confirmed", [True, True, False], None)
+    assert list(table["place"]) == ["all"]
+    assert (table["n"][0], table["n_kept"][0]) == (3, 2)
+    _, words = compare_populations(draw("injected", 500, 498, 0, 0), [table])
+    assert words == []

@@ -263,3 +263,14 @@ def test_gain_that_was_replaced_is_a_figure_of_its_own(tmp_path, source, names):
     if len(names) > 1:
         assert figures[1].value == "1.19 electron/adu"
         assert "not GAIN: please look at 01_gain" in figures[1].note
+
+
+def test_warnings_of_the_last_notebook_stand_behind_the_key_figures(applied):
+    run = applied.run
+    metrics = run.read_json(run.metrics_path)
+    assert "<h2>Warnings</h2>" not in page(applied)
+    run.write_json(run.metrics_path, metrics | {"warnings": [f"Rates: {NASTY}"]})
+    text = page(applied)
+    section = text.split("<h2>Warnings</h2>")[1].split("</section>")[0]
+    assert "Rates: &lt;script&gt;" in section
+    assert text.index("<h2>Warnings</h2>") < text.index("<h2>Ranked candidates</h2>")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from gmadet_nb.learning import evaluate, shortcuts
 
@@ -19,12 +20,14 @@ def sky(rng):
     return real, snr
 
 
-def all_words(real, scores, snr, *, kept_blank=0.0, coverage=1.0):
+def all_words(real, scores, snr, *, kept_blank=0.0, kept_shifted=0.0, coverage=1.0):
     return shortcuts.warnings(
         overall_auc=evaluate.auc(real, scores),
         by_snr=shortcuts.auc_at_fixed_snr(real, scores, snr),
         correlation=shortcuts.score_against_brightness(real, scores, snr),
         kept_blank=kept_blank,
+        kept_shifted=kept_shifted,
+        halves=Table({"judged": ["faint"], "same": [0.99], "other": [0.98]}),
         coverage=coverage,
     )
 
@@ -93,3 +96,24 @@ def test_few_candidates_say_nothing():
     assert np.isnan(few["bogus"])
     table = shortcuts.auc_at_fixed_snr([True, False], [0.1, 0.2], [5, 6])
     assert np.isnan(table["auc"]).all()
+
+
+def test_real_ones_that_stay_real_without_their_source_are_said(sky):
+    real, snr = sky
+    [blank] = all_words(real, 1.0 * real, snr, kept_blank=0.3)
+    assert "30% of the real ones are kept when their difference is" in blank
+    [shifted] = all_words(real, 1.0 * real, snr, kept_shifted=0.5)
+    assert "50% of the real ones are kept with their middle 5 pixels" in shifted
+
+
+def test_a_half_that_is_not_told_apart_by_the_other_is_said():
+    [text] = shortcuts.warnings(
+        overall_auc=0.99,
+        by_snr=shortcuts.auc_at_fixed_snr([], [], []),
+        correlation={"bogus": np.nan},
+        kept_blank=np.nan,
+        kept_shifted=np.nan,
+        halves=Table({"judged": ["faint"], "same": [0.99], "other": [0.8]}),
+        coverage=np.nan,
+    )
+    assert "tells the faint ones apart less well" in text

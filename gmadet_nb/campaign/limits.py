@@ -17,6 +17,7 @@ CHOICES = {
     "mag_distribution": ("uniform", "limit"),
     "subtraction": ("auto", "zogy", "kernel", "none"),
     "network": NETWORKS,
+    "learning_curve_of": ("none", "trees", "network"),
     "label_order": (
         "unlabeled",
         "score",
@@ -86,6 +87,7 @@ LIMITS = {
     "inference_batch": _ONE_OR_MORE,
     "bogus_per_real": _ABOVE_0,
     "n_worst": _0_OR_MORE,
+    "n_explained": _0_OR_MORE,
     "fwhm_ratio_min": _0_OR_MORE,
     "mag_range": (
         "two rising numbers",

@@ -43,6 +43,7 @@ def write_report(campaign, *, stale=()):
     run = campaign.run
     sections = [
         ("Key figures", _tiles(run)),
+        ("Warnings", _warnings(run)),
         ("Ranked candidates", _ranked(run, campaign.workflow)),
         ("Exposures", _exposures(run)),
         ("Subtraction", _subtractions(run)),
@@ -102,6 +103,14 @@ def _tiles(run):
         for figure in key_figures(run)
     ]
     return f'<div class="tiles">{"".join(tiles)}</div>' if tiles else ""
+
+
+def _warnings(run):
+    if not run.metrics_path.is_file():
+        return ""
+    words = run.read_json(run.metrics_path).get("warnings", [])
+    lines = "".join(f"<li>{escape(text)}</li>" for text in words)
+    return f'<ul class="warnings">{lines}</ul>' if words else ""
 
 
 def _ranked(run, workflow):

@@ -87,6 +87,7 @@ TRAIN = (
         reads=(
             "split.ecsv",
             "candidates.ecsv",
+            "crossmatch.ecsv",
             "cutouts.h5",
         ),
         writes=("model/", "out_of_fold.ecsv"),

@@ -91,19 +91,33 @@ def at_threshold(rows, *, threshold, bogus_per_real):
     }
 
 
-def describe_purity(found):
-    """Say in words how pure what is kept of a stream would be."""
-    share = found["purity"]
+def describe_merit(found, *, which):
+    """Say F1, Matthews' coefficient, and how pure what is kept of a stream would be.
+
+    Parameters
+    ----------
+    found : dict
+        From `at_threshold`.
+    which : str
+        Which candidates, in words.
+
+    Returns
+    -------
+    list of str
+    """
     if not (found["tpr"]["n"] and found["fpr"]["n"]):
-        return "Purity: not known, as real or bogus test candidates are missing."
+        return ["There are not both real and bogus candidates in the test part."]
+    share = found["purity"]
     value = "nothing kept"
     if np.isfinite(share["value"]):
         value = f"{share['value']:.0%} real"
-    return (
+    return [
+        f"Test candidates {which}: F1 {found['f1']:.3f}, Matthews' coefficient "
+        f"{found['mcc']:.3f}.",
         f"In a stream with {share['bogus_per_real']:g} bogus for each real one, what "
         f"is kept would be {value} (between {share['low']:.0%} and "
-        f"{share['high']:.0%}, both rates at the ends of their intervals)."
-    )
+        f"{share['high']:.0%}, both rates at the ends of their intervals).",
+    ]
 
 
 def rates_by_quantity(rows, *, threshold):

@@ -107,17 +107,24 @@ def with_out_of_fold(scores, out_of_fold):
     Parameters
     ----------
     scores, out_of_fold : astropy.table.Table
-        ``candidate_id``, ``score``.
+        ``candidate_id``, ``score`` and, where both have them, ``network_score`` and
+        ``trees_score``.
 
     Returns
     -------
     astropy.table.Table
         The rows of ``scores`` with ``out_of_fold``, True where it is so.
     """
-    known = dict(zip(out_of_fold["candidate_id"], out_of_fold["score"], strict=True))
     table = scores.copy()
-    inside = np.array([key in known for key in table["candidate_id"]], bool)
-    table["score"] = np.asarray(table["score"], float)
-    table["score"][inside] = [known[key] for key in table["candidate_id"][inside]]
-    table["out_of_fold"] = inside
+    keys = [str(key) for key in table["candidate_id"]]
+    for name in ("score", "network_score", "trees_score"):
+        if name in table.colnames and name in out_of_fold.colnames:
+            known = dict(
+                zip(out_of_fold["candidate_id"], out_of_fold[name], strict=True)
+            )
+            values = zip(keys, np.asarray(table[name], float), strict=True)
+            table[name] = [known.get(key, value) for key, value in values]
+            table[name] = table[name].astype(float)
+    inside = set(out_of_fold["candidate_id"])
+    table["out_of_fold"] = np.array([key in inside for key in keys], bool)
     return table

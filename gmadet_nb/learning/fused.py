@@ -200,3 +200,22 @@ def _features(rows, candidates):
     """Return the numbers of some candidates, in the order of the rows."""
     row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
     return candidate_features(candidates)[[row[str(k)] for k in rows["candidate_id"]]]
+
+
+def fit_one_network(rows, store, training):
+    """Train one network on some rows; those of the validation part say when to stop.
+
+    Parameters
+    ----------
+    rows : astropy.table.Table
+        Of a split.
+    store, training
+        As for `fit_fused`.
+
+    Returns
+    -------
+    callable
+        From rows to the logits of their candidates, (n,) array.
+    """
+    model, _ = train_network(_parts(rows), store, training)
+    return lambda some: _logits(model, store, some["candidate_id"])

@@ -4,15 +4,17 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.learning import evaluate
+from gmadet_nb.learning.completeness import rate
 from gmadet_nb.progress import Ticker
 
 FRACTIONS = (0.1, 0.2, 0.4, 0.7, 1.0)
-_MIN_EACH = 10
 # A gain below this is not worth a night of labelling.
 _WORTH = 0.005
 
 
-def learning_curve(fit, rows, test, *, target_fpr, rng, fractions=FRACTIONS):
+def learning_curve(
+    fit, rows, test, *, target_fpr, rng, fractions=FRACTIONS, n_draws=1, min_each=10
+):
     """Train on more and more real, and on more and more bogus candidates.
 
     The test part stays the same, and so does what each step has of the former: a step
@@ -32,6 +34,10 @@ def learning_curve(fit, rows, test, *, target_fpr, rng, fractions=FRACTIONS):
         Draws the order in which candidates come.
     fractions : sequence of float
         Rising, up to 1.
+    n_draws : int
+        Orders that are tried; their mean rates count.
+    min_each : int
+        Real and bogus that a step must have.
 
     Returns
     -------
@@ -41,22 +47,29 @@ def learning_curve(fit, rows, test, *, target_fpr, rng, fractions=FRACTIONS):
     """
     real = np.asarray(rows["label"] == "real")
     test_real = np.asarray(test["label"] == "real")
-    order = {
-        "real": rng.permutation(np.flatnonzero(real)),
-        "bogus": rng.permutation(np.flatnonzero(~real)),
-    }
+    orders = [
+        {
+            "real": rng.permutation(np.flatnonzero(real)),
+            "bogus": rng.permutation(np.flatnonzero(~real)),
+        }
+        for _ in range(n_draws)
+    ]
     found = []
     steps = [(kind, share) for kind in ("real", "bogus") for share in fractions]
-    ticker = Ticker(len(steps), "trainings")
+    ticker = Ticker(len(steps), "steps of the learning curve")
     for kind, share in steps:
-        kept = dict(order)
-        kept[kind] = order[kind][: round(share * len(order[kind]))]
-        if min(map(len, kept.values())) >= _MIN_EACH:
-            some = np.sort(np.concatenate(list(kept.values())))
-            scores = fit(rows[some])(test)
-            rate = _tpr_at(test_real, scores, target_fpr)
+        n_kept = []
+        # All of them are the same in any order.
+        for order in orders if share < 1 else orders[:1]:
+            kept = dict(order)
+            kept[kind] = order[kind][: round(share * len(order[kind]))]
             counts = len(kept["real"]), len(kept["bogus"])
-            found.append((kind, *counts, rate["value"], rate["low"], rate["high"]))
+            if min(counts) >= min_each:
+                some = np.sort(np.concatenate(list(kept.values())))
+                scores = fit(rows[some])(test)
+                n_kept.append(_n_kept_at(test_real, scores, target_fpr))
+        if n_kept:
+            found.append((kind, *counts, *_mean_rate(n_kept, int(test_real.sum()))))
         ticker.tick()
     ticker.close()
     names = ("varied", "n_real", "n_bogus", "tpr", "low", "high")
@@ -99,9 +112,15 @@ def recommend(curve):
     return words
 
 
-def _tpr_at(is_real, scores, target_fpr):
-    """Return the TPR at the threshold that keeps so many of these bogus."""
+def _n_kept_at(is_real, scores, target_fpr):
+    """Return how many real ones pass where so many of these bogus do."""
     scores = np.asarray(scores, float)
     bogus = scores[~is_real & np.isfinite(scores)]
     threshold = evaluate.choose_threshold(bogus, target_fpr).value
-    return evaluate.rates_at(is_real, scores, threshold)["tpr"]
+    return int(np.sum(scores[is_real] >= threshold))
+
+
+def _mean_rate(n_kept, n):
+    """Return the mean rate of several draws, and the interval of one such rate."""
+    found = rate(round(np.mean(n_kept)), n)
+    return np.mean(n_kept) / n if n else np.nan, found["low"], found["high"]

@@ -19,7 +19,8 @@ def count_kept(name, kept, on_galaxy):
         Of the population.
     kept : (n,) bool array
         Of its sources that were detected: whether they are kept.
-    on_galaxy : (n,) bool array
+    on_galaxy : (n,) bool array or None
+        None where it is not known: then all are counted as one.
 
     Returns
     -------
@@ -27,10 +28,13 @@ def count_kept(name, kept, on_galaxy):
         One row a place: ``population``, ``place`` ("all", "empty sky", "on a galaxy"),
         ``n``, ``n_kept``, ``kept`` with ``low``, ``high`` (95%).
     """
-    kept, on_galaxy = np.asarray(kept, bool), np.asarray(on_galaxy, bool)
-    rows = []
+    kept, rows = np.asarray(kept, bool), []
     for place, wanted in _PLACES.items():
-        some = np.ones(len(kept), bool) if wanted is None else on_galaxy == wanted
+        some = np.ones(len(kept), bool)
+        if wanted is not None:
+            if on_galaxy is None:
+                continue
+            some = np.asarray(on_galaxy, bool) == wanted
         found = rate(int(kept[some].sum()), int(some.sum()))
         values = (found[key] for key in ("n", "k", "value", "low", "high"))
         rows.append((name, place, *values))

@@ -141,7 +141,9 @@ def snr_coverage(is_real, snr, *, wanted):
     return float(np.mean((wanted >= low) & (wanted <= high)))
 
 
-def warnings(*, overall_auc, by_snr, correlation, kept_blank, coverage):
+def warnings(
+    *, overall_auc, by_snr, correlation, kept_blank, kept_shifted, halves, coverage
+):
     """Say in words which shortcuts there are.
 
     Parameters
@@ -151,8 +153,10 @@ def warnings(*, overall_auc, by_snr, correlation, kept_blank, coverage):
         From `auc_at_fixed_snr`.
     correlation : dict
         From `score_against_brightness`.
-    kept_blank : float
-        Share of real ones that are kept without their difference.
+    kept_blank, kept_shifted : float
+        Share of real ones that are kept without their difference, and off the center.
+    halves : astropy.table.Table
+        From `gmadet_nb.learning.other_half.auc_of_other_half`.
     coverage : float
         From `snr_coverage`.
 
@@ -180,6 +184,18 @@ def warnings(*, overall_auc, by_snr, correlation, kept_blank, coverage):
             f"{kept_blank:.0%} of the real ones are kept when their difference is "
             "blanked: the model knows them by what lies around them."
         )
+    if kept_shifted > _KEPT_BLANK:
+        words.append(
+            f"{kept_shifted:.0%} of the real ones are kept with their middle "
+            f"{_SHIFT} pixels beside it: a source near a candidate lifts its score."
+        )
+    words += [
+        f"What is learned on the other half of the S/N range tells the {row['judged']} "
+        f"ones apart less well (area under the ROC curve {row['other']:.3f} against "
+        f"{row['same']:.3f}): trust no score at an S/N that was not trained."
+        for row in halves
+        if row["same"] - row["other"] > _LOST_AUC
+    ]
     if coverage < _COVERED:
         words.append(
             f"Only {coverage:.0%} of the candidates have an S/N at which real ones "

@@ -116,12 +116,14 @@ def fit_trees(features, is_real, *, seed):
     model = HistGradientBoostingClassifier(
         min_samples_leaf=at_least, random_state=seed, **SETTINGS
     )
-    return model.fit(np.asarray(features, np.float32), real)
+    with _one_thread():
+        return model.fit(np.asarray(features, np.float32), real)
 
 
 def tree_logits(model, features):
     """Return log(P / (1 - P)) of fitted trees that are not saved: (n,) array."""
-    return model.decision_function(np.asarray(features, np.float32))
+    with _one_thread():
+        return model.decision_function(np.asarray(features, np.float32))
 
 
 def save_trees(path, models, features):
@@ -233,6 +235,13 @@ def _round_down(thresholds):
     rounded = thresholds.astype(np.float32)
     below = np.nextafter(rounded, np.float32(-np.inf))
     return np.where(rounded > thresholds, below, rounded)
+
+
+def _one_thread():
+    """Keep to one thread: on a busy machine more of them wait for each other."""
+    from threadpoolctl import threadpool_limits  # scikit-learn's own
+
+    return threadpool_limits(1, user_api="openmp")
 
 
 def _check_shape(features):

@@ -2,6 +2,7 @@
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gmadet_nb.learning.curves import precision_at
@@ -104,6 +105,8 @@ def learning_curve(curve, *, axes):
     for ax, kind, marker in zip(axes, ("real", "bogus"), MARKERS, strict=False):
         some = curve[curve["varied"] == kind]
         ax.set(xlabel=f"{kind} candidates to train on", ylabel="TPR on the test part")
+        if kind == "bogus":
+            ax.set_xlabel("bogus candidates to train on (their share at the points)")
         if not len(some):
             draw_none(ax, "too few candidates")
             continue
@@ -117,8 +120,16 @@ def learning_curve(curve, *, axes):
             color=COLORS[kind],
             capsize=2,
         )
+        for row in some if kind == "bogus" else ():
+            share = row["n_bogus"] / (row["n_real"] + row["n_bogus"])
+            place = (row["n_bogus"], row["tpr"])
+            ax.annotate(
+                f"{share:.0%}", place, (5, -11), textcoords="offset points", fontsize=9
+            )
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        ax.set_xticks(sorted(set(some[f"n_{kind}"].tolist())))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     return axes
 
@@ -150,6 +161,33 @@ def explanations(pixels, maps, captions, *, axes):
     axes[0, 0].set_ylabel("difference")
     axes[1, 0].set_ylabel("logit lost")
     return axes
+
+
+def explanation_sheet(groups):
+    """Draw `explanations` of several groups under each other, on a figure of its own.
+
+    Parameters
+    ----------
+    groups : list of (name, pixels, maps, captions)
+        From `gmadet_nb.learning.check_explain.explain`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    n_columns = max((len(pixels) for _, pixels, _, _ in groups), default=1)
+    rows = max(len(groups), 1)
+    figure = Figure(figsize=(1.6 * n_columns + 0.8, 3.9 * rows), layout="constrained")
+    parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
+    if not groups:
+        draw_none(parts[0].subplots(), "no candidate to explain")
+    for part, (name, pixels, maps, captions) in zip(parts, groups, strict=False):
+        axes = part.subplots(2, n_columns, squeeze=False)
+        part.suptitle(name)
+        for ax in axes[:, len(pixels) :].ravel():
+            ax.axis("off")
+        explanations(pixels, maps, captions, axes=axes)
+    return figure
 
 
 def auc_by_snr(table, *, ax):

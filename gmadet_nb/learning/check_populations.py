@@ -1,0 +1,166 @@
+"""Injected sources beside those of the sky: what is kept, and what they are like."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.files.tables import as_floats
+from gmadet_nb.learning.domain_shift import compare_samples, describe_shift
+from gmadet_nb.learning.populations import compare_populations, count_kept
+
+FILE = "real.ecsv"
+#: What is compared, and how it is called.
+SHIFT = {"snr": "S/N", "fwhm_ratio": "FWHM / FWHM of the PSF", "mag": "magnitude [mag]"}
+# Fainter ones are lost to the noise: a difference there would be one of brightness.
+MIN_SNR = 10.0
+_LEAST = 20  # sources of the sky that a comparison takes
+INJECTED = "injected sources"
+_COLUMNS = {
+    "candidate_id": str,
+    "exposure_id": str,
+    "label_origin": str,
+    "snr": float,
+    "mag": float,
+    "fwhm_ratio": float,
+    "near_galaxy": bool,
+    "score": float,
+    "above_threshold": bool,
+}
+
+
+def real_table(split, scores, candidates, crossmatch, *, threshold):
+    """Return what the real candidates of a training are like, and which are kept.
+
+    Parameters
+    ----------
+    split, candidates, crossmatch : astropy.table.Table
+        As in the run folder.
+    scores : astropy.table.Table
+        ``candidate_id``, ``score``: out of fold but for the test part.
+    threshold : float
+        On the score.
+
+    Returns
+    -------
+    astropy.table.Table
+        One row a used candidate with the label real: ``candidate_id``,
+        ``exposure_id``, ``label_origin``, ``snr``, ``mag`` [mag], ``fwhm_ratio``,
+        ``near_galaxy`` (injected on one), ``score``, ``above_threshold``.
+    """
+    some = np.asarray(split["used"], bool) & np.asarray(split["label"] == "real")
+    table = split["candidate_id", "exposure_id", "label_origin"][some]
+    keys = [str(key) for key in table["candidate_id"]]
+    row_of = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
+    numbers = candidates[[row_of[key] for key in keys]]
+    for name in ("snr", "mag"):
+        table[name] = as_floats(numbers[name])
+    table["fwhm_ratio"] = as_floats(numbers["fwhm"]) / as_floats(numbers["psf_fwhm"])
+    near = np.asarray(crossmatch["near_galaxy"], bool)
+    on_galaxy = {str(key) for key in crossmatch["candidate_id"][near]}
+    table["near_galaxy"] = [key in on_galaxy for key in keys]
+    known = dict(zip(scores["candidate_id"], scores["score"], strict=True))
+    table["score"] = np.array([known.get(key, np.nan) for key in keys], float)
+    table["above_threshold"] = table["score"] >= threshold
+    return table[list(_COLUMNS)]
+
+
+def write_real(folder, table):
+    """Keep a table of `real_table` with its model, for nights that it will judge."""
+    with atomic_path(Path(folder) / FILE) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+
+
+def read_real(folder):
+    """Read what `write_real` wrote; an empty table where a model has none."""
+    path = Path(folder) / FILE
+    if not path.is_file():
+        return Table(names=list(_COLUMNS), dtype=list(_COLUMNS.values()))
+    return Table.read(path, format="ascii.ecsv")
+
+
+def populations(real, found, ranked):
+    """Count what is kept of injected sources, of known transients and of others.
+
+    Of those that were detected with an S/N above 10. Whether a source that nobody
+    injected is on a galaxy is known of the known transients alone.
+
+    Parameters
+    ----------
+    real : astropy.table.Table
+        From `read_real`.
+    found, ranked : astropy.table.Table
+        From `gmadet_nb.learning.check_inference.find_truth` and `rank_candidates`.
+
+    Returns
+    -------
+    table : astropy.table.Table
+        From `gmadet_nb.learning.populations.count_kept`, those without a source left
+        out.
+    words : list of str
+        A sentence for each that falls behind the injected ones.
+    """
+    bright = real[as_floats(real["snr"]) >= MIN_SNR]
+    origins = np.array([str(name).split(":")[0] for name in bright["label_origin"]])
+    some = bright[origins == "injected"]
+    injected = count_kept(INJECTED, some["above_threshold"], some["near_galaxy"])
+    others = [_known_transients(found, ranked)]
+    for origin in sorted(set(origins) - {"injected"}):
+        name = {"human": "those that a person called real"}.get(origin, origin)
+        kept = bright["above_threshold"][origins == origin]
+        others.append(count_kept(name, kept, None))
+    table, words = compare_populations(injected, others)
+    return table[np.asarray(table["n"]) > 0], words
+
+
+def sky_sample(real, ranked):
+    """Return the best guess at real sources of the sky that nobody injected.
+
+    Returns
+    -------
+    sample : astropy.table.Table
+        Those labelled real by others than the injection, where there are 20 or more;
+        else the candidates of ``ranked`` that are kept and were not injected.
+    name : str
+        What they are.
+    """
+    others = real[np.asarray(real["label_origin"]).astype(str) != "injected"]
+    if len(others) >= _LEAST:
+        return others, "candidates that others called real"
+    kept = np.asarray(ranked["kept"], bool) & ~np.asarray(ranked["injected"], bool)
+    return ranked[kept], "candidates that are kept and were not injected"
+
+
+def shift(real, sample, *, name):
+    """Compare injected sources with those of the sky in S/N, width and brightness.
+
+    Returns
+    -------
+    injected : astropy.table.Table
+        Of ``real``, the injected ones.
+    table : astropy.table.Table
+        From `gmadet_nb.learning.domain_shift.compare_samples`.
+    words : list of str
+        What is notably different.
+    """
+    injected = real[np.asarray(real["label_origin"]).astype(str) == "injected"]
+    table = compare_samples(injected, sample, list(SHIFT))
+    in_words = table.copy()
+    in_words["column"] = [SHIFT[column] for column in table["column"]]
+    words = describe_shift(in_words, first="Injected sources", second=name)
+    for column in ("ks", "p", "delta", "median_first", "median_second"):
+        table[column].format = ".3g"
+    return injected, table, words
+
+
+def _known_transients(found, ranked):
+    """Count the known transients that were detected, by place."""
+    row_of = {str(key): i for i, key in enumerate(ranked["candidate_id"])}
+    detected = found[np.asarray(found["detected"], bool)]
+    rows = np.array([row_of[str(key)] for key in detected["candidate_id"]], int)
+    snr = as_floats(ranked["snr"])[rows]
+    kept = np.asarray(ranked["above_threshold"], bool)[rows]
+    on_galaxy = np.asarray(detected["on_galaxy"], bool)
+    bright = snr >= MIN_SNR
+    return count_kept("known transients", kept[bright], on_galaxy[bright])
