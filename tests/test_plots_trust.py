@@ -88,6 +88,7 @@ def test_panels_without_data_say_so(ax):
             empty, threshold=0.5, bogus_per_real=100, ax=ax
         ),
         lambda: plots_trust.merit_by_threshold(empty, threshold=0.5, ax=ax),
+        lambda: plots_trust.confusion_matrix(np.zeros((2, 2), int), ax=ax),
         lambda: plots_trust.auc_by_snr(auc_at_fixed_snr([], [], []), ax=ax),
     ):
         draw()

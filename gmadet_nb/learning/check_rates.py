@@ -51,6 +51,8 @@ def at_new_places(rows):
     what : str
         Which they are, in words.
     """
+    if not len(rows):
+        return rows, "as nothing is labelled"
     new = ~np.asarray(rows["place_in_training"], bool)
     real = np.asarray(rows["label"] == "real")
     if min((new & real).sum(), (new & ~real).sum()) >= _LEAST:

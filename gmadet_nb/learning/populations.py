@@ -6,6 +6,8 @@ from astropy.table import Table, vstack
 from gmadet_nb.learning.completeness import rate
 
 _PLACES = {"all": None, "empty sky": False, "on a galaxy": True}
+_LABEL = "Label some of them in 06_label and train again."
+_ADVICE = {"on a galaxy": "Raise near_galaxy_fraction in 02_simulate, or label some."}
 _NAMES = ("population", "place", "n", "n_kept", "kept", "low", "high")
 _DTYPE = (str, str, int, int, float, float, float)
 
@@ -68,8 +70,7 @@ def compare_populations(injected, others):
             words.append(
                 f"Of {row['population']}, {row['place']}, {_share(row)} are kept, "
                 f"of the injected ones {_share(there)}: the test part promises too "
-                "much for them. Raise near_galaxy_fraction in 02_simulate, or label "
-                "some in 06_label."
+                f"much for them. {_ADVICE.get(row['place'], _LABEL)}"
             )
     return table, words
 

@@ -182,7 +182,8 @@ def warnings(
     if kept_blank > _KEPT_BLANK:
         words.append(
             f"{kept_blank:.0%} of the real ones are kept when their difference is "
-            "blanked: the model knows them by what lies around them."
+            "blanked: the networks take the word of the science image, in which every "
+            "star looks real, and of what lies around."
         )
     if kept_shifted > _KEPT_BLANK:
         words.append(

@@ -10,6 +10,7 @@ from gmadet_nb.views.stretch import stretch_triplets
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
 _DIVERGING = "RdBu"  # red speaks against, blue for; safe for the colour-blind
+_NOTHING = 1e-3  # a logit that nothing hangs on
 
 
 def precision_recall(curve, *, threshold, bogus_per_real, ax):
@@ -81,6 +82,8 @@ def confusion_matrix(counts, *, ax):
         From `gmadet_nb.learning.curves.confusion`.
     """
     counts = np.asarray(counts)
+    if not counts.sum():
+        return draw_none(ax, "no labelled candidate")
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper")
     for (row, column), n in np.ndenumerate(counts):
@@ -128,7 +131,7 @@ def learning_curve(curve, *, axes):
             )
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:g}"))
-        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
         ax.set_xticks(sorted(set(some[f"n_{kind}"].tolist())))
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     return axes
@@ -152,10 +155,10 @@ def explanations(pixels, maps, captions, *, axes):
     ):
         above, below = axes[0, column], axes[1, column]
         above.imshow(image, cmap="gray", vmin=0, vmax=253)
-        reach = max(np.abs(shares).max(), 1e-6)
+        reach = max(np.abs(shares).max(), _NOTHING)
         below.imshow(shares, cmap=_DIVERGING, vmin=-reach, vmax=reach)
         above.set_title(text, fontsize=9)
-        below.set_xlabel(f"± {reach:.2g}", fontsize=9)
+        below.set_xlabel(f"± {reach:.2g}" if reach > _NOTHING else "none", fontsize=9)
         for ax in (above, below):
             ax.set(xticks=[], yticks=[])
     axes[0, 0].set_ylabel("difference")
