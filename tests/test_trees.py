@@ -107,6 +107,16 @@ def test_twenty_candidates_are_enough_to_learn_something():
     assert len(np.unique(logits)) > 1
 
 
+def test_a_number_that_is_never_there_tells_nothing():
+    features, real = make_set(200, seed=5)
+    features[:, 3] = np.nan
+    model = trees.fit_trees(features, real, seed=0)
+    logits = trees.tree_logits(model, features)
+    assert auc(real, logits) > 0.95
+    features[:, 3] = 7
+    np.testing.assert_array_equal(trees.tree_logits(model, features), logits)
+
+
 @pytest.mark.parametrize("kind", [True, False])
 def test_one_class_alone_is_refused(kind):
     features, _ = make_set(30, seed=6)

@@ -116,8 +116,11 @@ def fit_trees(features, is_real, *, seed):
     model = HistGradientBoostingClassifier(
         min_samples_leaf=at_least, random_state=seed, **SETTINGS
     )
+    features = np.asarray(features, np.float32)
+    # scikit-learn cannot bin a number that is never there; one value divides nothing.
+    features = np.where(np.isnan(features).all(axis=0), np.float32(0), features)
     with _one_thread():
-        return model.fit(np.asarray(features, np.float32), real)
+        return model.fit(features, real)
 
 
 def tree_logits(model, features):

@@ -86,5 +86,6 @@ def shift(first, second, table, words, *, names, axes):
         ax.set_title(
             f"Cliff's delta {effect:+.2f}" if np.isfinite(effect) else "too few to test"
         )
-    axes[0].legend(loc="upper right", fontsize=8.5)
+    if axes[0].get_legend_handles_labels()[1]:
+        axes[0].legend(loc="upper right", fontsize=8.5)
     return axes
