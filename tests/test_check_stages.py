@@ -57,7 +57,7 @@ def test_depth_that_the_classifier_costs_is_measured_and_warned_of(make_night):
     assert fits["m50"][2] == pytest.approx(19.5, abs=0.15)
     assert fits["snr50"][0] == pytest.approx(5, rel=0.15)
     said, warned = check_stages.describe_stages(fits)
-    assert [text.split(" are ")[1][:16] for text in said] == [
+    assert [text.split(" are ")[2][:16] for text in said] == [
         "not past the fil",
         "not past the cla",
     ]

@@ -133,9 +133,8 @@ def describe_stages(fits):
         if not before["n_left"]:
             continue
         depth = before["m50"] - after["m50"]
-        text = (
-            f"{lost} of {before['n_left']} {before['stage']} are not {after['stage']}"
-        )
+        text = f"{lost} of {before['n_left']} injected sources that are "
+        text += f"{before['stage']} are not {after['stage']}"
         if np.isfinite(depth):
             text += f", which costs {max(depth, 0):.2f} mag of depth"
         said.append(f"{text}.")
