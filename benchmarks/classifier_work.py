@@ -1,186 +1,231 @@
-"""What one classifier reaches on one split of one set."""
+"""Train one classifier on one split of one set, and keep what it says of every row."""
 
+import json
 import time
+from dataclasses import dataclass
 
 import numpy as np
+from astropy.table import Table
 
-from benchmarks.classifier_sets import sky_s_own
+from benchmarks.classifier_sets import FOLDER, sky_s_own
 from benchmarks.published import RECIPES, train_published
+from gmadet_nb.files.rundir import RunDir, atomic_path
 from gmadet_nb.learning import (
+    baselines,
     dataset,
     evaluate,
+    folds,
+    fused,
+    infer,
     labels,
     leaks,
     places,
+    saving,
     splitting,
     train,
-    trees,
 )
-from gmadet_nb.learning.calibration import (
-    fit_temperature,
-    logit,
-    probability,
-)
-from gmadet_nb.learning.calibration_error import (
-    expected_calibration_error,
-    with_interval,
-)
-from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.cutouts import CutoutStore
-from gmadet_nb.learning.features import FEATURES, candidate_features
+from gmadet_nb.learning.scorer import open_scorer
 
-CUTS = {
-    "S/N cut": lambda row: row["snr"],
-    "FWHM ratio cut": lambda row: -np.abs(np.log(row["fwhm_ratio"])),
-    "PSF chi2 cut": lambda row: -row["psf_chi2"],
-}
-NETWORKS = ("small", "gmadet", "otrain", "vgg6")
-METHODS = (
-    *CUTS,
-    "trees",
-    "small",
-    "fused",
-    *(f"{name} as published" for name in RECIPES),
+CUTS = ("S/N cut", "FWHM-ratio cut", "PSF-chi2 cut")
+OURS = ("fused", "networks alone", "trees alone")
+REPAIRED = ("gmadet", "otrain", "vgg6")
+N_FOLDS = 5
+EPOCHS = 30
+_COLUMNS = dict(
+    zip(OURS, ("score", "network_score", "trees_score"), strict=True),
 )
-EPOCHS = 40
 
 
-class Work:
-    """The split of a set, and what is trained on it.
+def published(name):
+    """Return what a network trained its authors' way is called in the tables."""
+    return f"{name} as published"
+
+
+METHODS = (*CUTS, *OURS, *map(published, RECIPES))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The labelled candidates of a set, divided with one seed.
+
+    Attributes
+    ----------
+    name : str
+        Of the set.
+    seed : int
+        Of the division and of all that is trained on it.
+    run : gmadet_nb.files.rundir.RunDir
+        Where the cutouts are.
+    candidates : astropy.table.Table
+        All of the run.
+    table : astropy.table.Table
+        Who is in which part and fold, as ``split.ecsv``.
+    """
+
+    name: str
+    seed: int
+    run: RunDir
+    candidates: Table
+    table: Table
+
+    @property
+    def store(self):
+        """The cutouts, open."""
+        return CutoutStore(self.run.cutouts_path)
+
+    @property
+    def rows(self):
+        """The rows that are used."""
+        return self.table[np.asarray(self.table["used"], bool)]
+
+    @property
+    def numbers(self):
+        """The candidates of `rows`, in their order."""
+        at = {str(key): i for i, key in enumerate(self.candidates["candidate_id"])}
+        return self.candidates[[at[str(key)] for key in self.rows["candidate_id"]]]
+
+    @property
+    def model_dir(self):
+        """Where our model is kept."""
+        return FOLDER / "models" / f"{self.name}_{self.seed}"
+
+
+def divide(name, run, *, seed):
+    """Divide a set as 07_dataset does; what the sky has of its own trains nothing.
 
     Parameters
     ----------
     name : str
         Of the set.
-    run : RunDir
+    run : gmadet_nb.files.rundir.RunDir
         With 01 to 04 done.
     seed : int
-        Of the split and the training.
-    target_fpr : float
+
+    Returns
+    -------
+    Split
     """
+    candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
+    labelled = dataset.gather_labels(
+        run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
+    )
+    own = candidates["candidate_id"][sky_s_own(name, candidates)]
+    injected = np.asarray(labelled["label_origin"] == "injected")
+    labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
+    same = {
+        "margin": store.size,
+        "pixel_scale": places.typical_pixel_scale(run.read_table("exposures")),
+    }
+    parts = splitting.split_by_exposure(
+        labelled,
+        candidates,
+        calibration_fraction=0.2,
+        test_fraction=0.25,
+        validation_fraction=0.15,
+        bogus_fraction=0.0,
+        rng=np.random.default_rng([seed, 0]),
+        **same,
+    )
+    folded = folds.make_folds(
+        parts, candidates, n_folds=N_FOLDS, rng=np.random.default_rng([seed, 3]), **same
+    )
+    table = folds.add_folds(parts, folded)
+    leaks.check_leaks(table, candidates, margin=store.size, store=store)
+    return Split(name=name, seed=seed, run=run, candidates=candidates, table=table)
 
-    def __init__(self, name, run, *, seed, target_fpr):
-        self.store, self.seed, self.target_fpr = (
-            CutoutStore(run.cutouts_path),
-            seed,
-            target_fpr,
-        )
-        candidates = run.read_table("candidates")
-        labelled = dataset.gather_labels(
-            run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
-        )
-        own = candidates["candidate_id"][sky_s_own(name, candidates)]
-        injected = labelled["label_origin"] == "injected"
-        labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
-        split = splitting.split_by_exposure(
-            labelled,
-            candidates,
-            calibration_fraction=0.2,
-            test_fraction=0.25,
-            validation_fraction=0.1,
-            bogus_fraction=0.0,
-            margin=self.store.size,
-            pixel_scale=places.typical_pixel_scale(run.read_table("exposures")),
-            rng=np.random.default_rng([seed, 0]),
-        )
-        leaks.check_leaks(split, candidates, margin=self.store.size)
-        self.rows = split[np.asarray(split["used"], bool)]
-        at = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
-        known = candidates[[at[str(key)] for key in self.rows["candidate_id"]]]
-        self.features = candidate_features(known)
-        self.snr = np.asarray(known["snr"], float)
-        self.real = np.asarray(self.rows["label"] == "real")
-        self.logits = {}
 
-    def part(self, *names):
-        """Return which rows are in some parts: (n,) bool array."""
-        return np.isin(self.rows["part"], names)
+def how(seed, *, network="small"):
+    """Return how our networks are trained here."""
+    return train.Training(
+        network=network,
+        epochs=EPOCHS,
+        batch_size=32,
+        dropout=0.3,
+        patience=10,
+        seed=seed,
+    )
 
-    def measure(self, method):
-        """Train a method and return its figures on the test part."""
+
+def scores_of(split, method, *, target_fpr):
+    """Return what a method says of every row, from the file where it is kept.
+
+    Returns
+    -------
+    scores : (n,) float array
+        One for each of ``split.rows``, real ones at the high end; those of folded rows
+        are out of fold where the method is ours.
+    seconds : float
+        Of training; NaN for a cut.
+    """
+    if method in CUTS:
+        values = baselines.cuts(split.numbers)[method]
+        return np.where(np.isfinite(values), values, -np.inf), np.nan
+    kind = "ours" if method in OURS else method.replace(" ", "_")
+    path = FOLDER / "scores" / f"{split.name}_{split.seed}_{kind}.ecsv"
+    if path.is_file():
+        table = Table.read(path)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
         start = time.perf_counter()
-        logits = self.judge(method)
-        seconds = time.perf_counter() - start
-        clean = ~np.asarray(self.rows["place_in_training"], bool)
-        calibration = self.part("calibration") & clean
-        if calibration.sum() < 1 / self.target_fpr:
-            calibration = self.part("calibration")
-        test = self.part("test") & clean
-        threshold = evaluate.choose_threshold(
-            logits[calibration & ~self.real], self.target_fpr
-        ).value
-        kept = logits >= threshold
-        snr = self.snr
-        found = {"seconds": {"value": seconds}}
-        for name, some in (
-            ("tpr_bright", test & self.real & (snr > 10)),
-            ("tpr_faint", test & self.real & (snr > 5) & (snr <= 10)),
-            ("tpr", test & self.real),
-            ("fpr", test & ~self.real),
-        ):
-            found[name] = rate(int(kept[some].sum()), int(some.sum()))
-        found["auc"] = {"value": evaluate.auc(self.real[test], logits[test])}
-        found["ece"] = self._calibration_error(logits, calibration, test)
-        return found
+        if kind == "ours":
+            table = _train_ours(split, target_fpr=target_fpr)
+        else:
+            table = _train_other(split, method)
+        table.meta["seconds"] = table.meta.get("seconds", time.perf_counter() - start)
+        with atomic_path(path) as temporary:
+            table.write(temporary, format="ascii.ecsv")
+    values = evaluate.with_scores(split.rows, table)
+    column = _COLUMNS.get(method, "score")
+    known = dict(zip(table["candidate_id"], table[column], strict=True))
+    scores = np.array([known[key] for key in values["candidate_id"]], float)
+    return scores, float(table.meta["seconds"])
 
-    def _calibration_error(self, logits, calibration, test):
-        """Return the error of a temperature fitted on the calibration part."""
-        fit = fit_temperature(logits[calibration], self.real[calibration])
-        scores = probability(fit.apply(logits[test]))
-        rng = np.random.default_rng(self.seed)
-        return with_interval(
-            expected_calibration_error, self.real[test], scores, rng=rng, n_draws=200
+
+def _train_ours(split, *, target_fpr):
+    """Cross-fit, save the model with its card, and return the scores of all."""
+    training, store = how(split.seed), split.store
+    start = time.perf_counter()
+    model = fused.fit_fused(split.table, store, split.candidates, training)
+    seconds = time.perf_counter() - start
+    card = saving.save_model(
+        split.model_dir, model, store=store, split=split.table, training=training
+    )
+    scorer = open_scorer(split.model_dir, card)
+    scores = infer.score_store(
+        store, scorer, candidates=split.candidates, batch_size=512
+    )
+    known = fused.out_of_fold_table(model)
+    at = {str(key): i for i, key in enumerate(scores["candidate_id"])}
+    inside = [at[str(key)] for key in known["candidate_id"]]
+    for name in _COLUMNS.values():
+        scores[name][inside] = known[name]
+    card |= {"threshold": model.threshold(target_fpr).value, "target_fpr": target_fpr}
+    with atomic_path(split.model_dir / "model.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=1, default=float))
+    scores.meta["seconds"] = seconds
+    return scores
+
+
+def _train_other(split, method):
+    """Train a network of others on training and validation, and score all rows."""
+    rows = split.rows
+    name = method.split()[0]
+    if method == published(name):
+        learn = np.isin(rows["part"], ("training", "validation"))
+        score = train_published(name, rows[learn], split.store, seed=split.seed)
+        scores = score(rows)
+    else:
+        model, _ = train.train_network(
+            split.table, split.store, how(split.seed, network=name)
         )
+        scores = _ask(model, split.store, rows["candidate_id"])
+    return Table({"candidate_id": rows["candidate_id"], "score": scores})
 
-    def judge(self, method):
-        """Return the logit, or what orders alike, of every row: (n,) array."""
-        if method not in self.logits:
-            self.logits[method] = self._judge(method)
-        return self.logits[method]
 
-    def _judge(self, method):
-        if method in CUTS:
-            row = dict(zip(FEATURES, self.features.T.astype(float), strict=True))
-            values = CUTS[method](row)
-            return np.where(np.isfinite(values), values, np.nanmin(values))
-        learn = self.part("training", "validation")
-        if method == "trees":
-            model = trees.fit_trees(
-                self.features[learn], self.real[learn], seed=self.seed
-            )
-            return trees.tree_logits(model, self.features)
-        if method == "fused":
-            return self._fuse()
-        if method in NETWORKS:
-            return self._network(method)
-        name = method.split()[0]
-        score = train_published(name, self.rows[learn], self.store, seed=self.seed)
-        return logit(score(self.rows))
-
-    def _network(self, name):
-        training = train.Training(
-            network=name,
-            epochs=EPOCHS,
-            batch_size=32,
-            dropout=0.3,
-            patience=10,
-            seed=self.seed,
-        )
-        model, _ = train.train_network(self.rows, self.store, training)
-        scores = [
-            np.asarray(model(self.store.read(ids), training=False))[:, 0]
-            for ids in np.array_split(
-                self.rows["candidate_id"], 1 + len(self.rows) // 512
-            )
-        ]
-        return logit(np.concatenate(scores))
-
-    def _fuse(self):
-        """Return the mean of the calibrated logits of the trees and the network."""
-        part = self.part("calibration")
-        total = 0
-        for name in ("trees", "small"):
-            values = self.judge(name)
-            fit = fit_temperature(values[part], self.real[part])
-            total = total + fit.apply(values)
-        return total / 2
+def _ask(model, store, ids):
+    """Return P(real) of some cutouts by one network, batch by batch."""
+    some = np.array_split(ids, 1 + len(ids) // 512)
+    return np.concatenate(
+        [np.asarray(model(store.read(part), training=False))[:, 0] for part in some]
+    )

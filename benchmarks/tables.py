@@ -19,7 +19,9 @@ def report(name, rows):
     width = max(len(item["figure"]) for item in rows)
     for item in rows:
         goal = f"   goal {item['goal']}" if "goal" in item else ""
-        print(f"{item['figure']:{width}}  {item['value']:9.4g} {item['unit']:10}{goal}")
+        ends = f"({item['low']:.4g} to {item['high']:.4g})" if "low" in item else ""
+        value = f"{item['value']:9.4g} {item['unit']:10}"
+        print(f"{item['figure']:{width}}  {value} {ends:20}{goal}".rstrip())
     path = RESULTS / f"{name}.json"
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(rows, indent=2) + "\n")

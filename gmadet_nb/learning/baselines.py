@@ -85,13 +85,13 @@ def compare(split, scores, candidates, *, target_fpr):
     found = []
     for name, values in judged.items():
         values = np.where(np.isfinite(values), values, -np.inf)
-        threshold = _threshold(values[bogus], target_fpr)
+        threshold = lowest_threshold(values[bogus], target_fpr)
         figures = _figures(real, values, snr, clean, threshold=threshold)
         found.append({"judge": name} | figures)
     return Table(rows=found)
 
 
-def _threshold(bogus, target_fpr):
+def lowest_threshold(bogus, target_fpr):
     """Return a threshold that keeps no more bogus than wanted.
 
     As `gmadet_nb.learning.evaluate.choose_threshold`, of values of any range.

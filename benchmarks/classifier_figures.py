@@ -1,0 +1,73 @@
+"""What the scores of a classifier are worth on the test part."""
+
+import numpy as np
+
+from benchmarks.classifier_work import CUTS, OURS
+from gmadet_nb.files.tables import as_floats
+from gmadet_nb.learning import evaluate
+from gmadet_nb.learning.baselines import lowest_threshold
+from gmadet_nb.learning.calibration import fit_temperature, logit, probability
+from gmadet_nb.learning.calibration_error import (
+    expected_calibration_error,
+    with_interval,
+)
+from gmadet_nb.learning.completeness import rate
+from gmadet_nb.learning.crossfit import choosing_rows
+
+BANDS = {"tpr_bright": (10.0, np.inf), "tpr_faint": (5.0, 10.0), "tpr": (0.0, np.inf)}
+
+
+def measure(split, method, scores, *, target_fpr):
+    """Choose the threshold on one part and return the figures on the test part.
+
+    Ours, and cuts, which learn nothing, choose it from all folds, with out-of-fold
+    scores; a network trained once from the calibration part. What is at a place that
+    training has seen is left out, where enough bogus remain without.
+
+    Parameters
+    ----------
+    split : benchmarks.classifier_work.Split
+    method : str
+    scores : (n,) array
+        One for each of ``split.rows``.
+    target_fpr : float
+
+    Returns
+    -------
+    dict
+        Figure to ``value``, ``low``, ``high``, ``n``.
+    """
+    rows, snr = split.rows, as_floats(split.numbers["snr"])
+    real = np.asarray(rows["label"] == "real")
+    chooses = np.asarray(rows["part"] == "calibration")
+    if method in OURS or method in CUTS:
+        chooses = np.asarray(rows["part"] != "test")
+    bogus = np.zeros(len(rows), bool)
+    bogus[chooses] = choosing_rows(rows[chooses], target_fpr=target_fpr)
+    test = np.asarray(rows["part"] == "test")
+    test &= ~np.asarray(rows["place_in_training"], bool)
+    threshold = lowest_threshold(scores[bogus], target_fpr)
+    kept = scores >= threshold
+    found = {}
+    for name, (low, high) in BANDS.items():
+        some = test & real & (snr > low) & (snr <= high)
+        found[name] = rate(int(kept[some].sum()), int(some.sum()))
+    found["fpr"] = rate(int(kept[test & ~real].sum()), int((test & ~real).sum()))
+    found["auc"] = {"value": evaluate.auc(real[test], np.maximum(scores[test], -1e30))}
+    found["n_bogus"] = {"value": int(bogus.sum())}
+    if method not in CUTS:
+        found["ece"] = _calibration_error(
+            real, scores, test=test, chooses=None if method in OURS else chooses
+        )
+    return found
+
+
+def _calibration_error(real, scores, *, test, chooses):
+    """Return the error on the test part; others get a temperature first."""
+    if chooses is not None:
+        fit = fit_temperature(logit(scores[chooses]), real[chooses])
+        scores = probability(fit.apply(logit(scores)))
+    rng = np.random.default_rng(0)
+    return with_interval(
+        expected_calibration_error, real[test], scores[test], rng=rng, n_draws=200
+    )
