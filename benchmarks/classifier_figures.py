@@ -6,7 +6,12 @@ from benchmarks.classifier_work import CUTS, OURS
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.baselines import lowest_threshold
-from gmadet_nb.learning.calibration import fit_temperature, logit, probability
+from gmadet_nb.learning.calibration import (
+    cross_entropy,
+    fit_temperature,
+    logit,
+    probability,
+)
 from gmadet_nb.learning.calibration_error import (
     expected_calibration_error,
     with_interval,
@@ -59,6 +64,31 @@ def measure(split, method, scores, *, target_fpr):
         found["ece"] = _calibration_error(
             real, scores, test=test, chooses=None if method in OURS else chooses
         )
+    return found
+
+
+def figures_on(split, some, scores):
+    """Return figures of scores on some rows, to compare: the threshold is theirs, too.
+
+    Parameters
+    ----------
+    split : benchmarks.classifier_work.Split
+    some : (n,) bool array
+        Of ``split.rows``.
+    scores : (m,) array
+        Of these rows.
+    """
+    real = np.asarray(split.rows["label"] == "real")[some]
+    snr = as_floats(split.numbers["snr"])[some]
+    kept = scores >= lowest_threshold(scores[~real], 0.01)
+    fit = fit_temperature(logit(scores), real)
+    found = {
+        "log_loss": cross_entropy(real, fit.apply(logit(scores))),
+        "auc": evaluate.auc(real, scores),
+    }
+    for name in ("tpr_bright", "tpr_faint"):
+        low, high = BANDS[name]
+        found[name] = 100 * kept[real & (snr > low) & (snr <= high)].mean()
     return found
 
 

@@ -150,13 +150,14 @@ def _conv(x, filters, activation="relu", **kwargs):
     return layers.Conv2D(filters, 3, activation=activation, **kwargs)(x)
 
 
-def _small(x, dropout):
+def small_network(x, dropout, *, blocks=((16,), (32, 32), (64, 64, 96)), strides=1):
     """Build our own: six convolutions, pooled over the whole and at the center."""
-    for block in ((16,), (32, 32), (64, 64, 96)):
-        if block[0] > 16:
+    for i, block in enumerate(blocks):
+        if i > 0:
             x = layers.MaxPooling2D(2, padding="same")(x)
-        for filters in block:
-            x = _conv(x, filters, activation=None, padding="same")
+        for j, filters in enumerate(block):
+            step = strides if i == j == 0 else 1
+            x = _conv(x, filters, activation=None, padding="same", strides=step)
             x = layers.BatchNormalization(momentum=_MOMENTUM)(x)
             x = layers.ReLU()(x)
     x = layers.Concatenate()([layers.GlobalAveragePooling2D()(x), CenterPooling()(x)])
@@ -207,7 +208,7 @@ def _vgg6(x, dropout):
 
 # Name: (builder, smallest side of a cutout that leaves a pixel to its last layer).
 NETWORKS = {
-    "small": (_small, 8),
+    "small": (small_network, 8),
     "gmadet": (_gmadet, 16),
     "otrain": (_otrain, 8),
     "vgg6": (_vgg6, 20),

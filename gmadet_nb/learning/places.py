@@ -32,7 +32,8 @@ def with_places(labels, candidates):
     -------
     astropy.table.Table
         The labels' columns and ``x``, ``y``, ``psf_fwhm`` [pixel], ``ra``, ``dec``
-        [deg].
+        [deg]. Of stamps from elsewhere no place is known: each stands far from all
+        others, and ``meta["placeless"]`` is True.
 
     Raises
     ------
@@ -54,7 +55,29 @@ def with_places(labels, candidates):
     )
     table.sort("order")
     table.remove_column("order")
+    table.meta["placeless"] = not np.isfinite(as_floats(table["x"])).any()
+    if table.meta["placeless"]:
+        table["x"], table["y"], table["psf_fwhm"] = (
+            np.arange(len(table)) * FAR,
+            0.0,
+            1.0,
+        )
     return table
+
+
+def on_unknown_place(table):
+    """Say of each row whether it may stand where another one does: (n,) bool array.
+
+    Within one exposure the detector tells places apart without the sky; where no place
+    at all is known, nothing can be compared.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        From `with_places`, with ``exposure_id``.
+    """
+    compared = len(set(table["exposure_id"])) > 1 and not table.meta["placeless"]
+    return ~known_on_sky(table) & compared
 
 
 def psf_widths(table):
@@ -203,7 +226,7 @@ def seen_in_training(table, sky, *, judged, trained):
         False where it is not judged.
     """
     fwhm, xy = psf_widths(table)[judged], detector_places(table)
-    unknown = ~known_on_sky(table) & (len(set(table["exposure_id"])) > 1)
+    unknown = on_unknown_place(table)
     seen = np.zeros(len(table), bool)
     seen[judged] = (
         unknown[judged]

@@ -8,9 +8,9 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
     FAR,
     detector_places,
-    known_on_sky,
     linked_groups,
     near_other_part,
+    on_unknown_place,
     psf_widths,
     seen_in_training,
     sky_places,
@@ -22,6 +22,10 @@ logger = logging.getLogger(__name__)
 N_DRAWS = 300  # random assignments tried for the best balanced one
 CELL_PIXELS = 64.0  # side of a sky cell of the validation part
 MIN_EXPOSURES = 3  # with fewer, exposures are cut into cells
+_PLACELESS = (
+    "No place is known of any candidate: what is of one exposure stays together, and "
+    "a source or a bad pixel that comes back in another one is not found out."
+)
 
 
 def split_by_exposure(
@@ -132,11 +136,14 @@ def split_by_exposure(
         )
         # Cross-fitting trains on calibration, too: test must be new to both.
         trained |= used & (part == name)
-    # Within one exposure the detector tells places on the sky apart as well.
-    unknown = ~known_on_sky(table) & (len(exposures) > 1)
     split["used"] = used
     split.meta["unit"] = unit
-    split.meta["note"] = _note(unknown, trained & (part != "test"))
+    trained &= part != "test"
+    split.meta["note"] = (
+        _PLACELESS
+        if table.meta["placeless"]
+        else _note(on_unknown_place(table), trained)
+    )
     if split.meta["note"]:
         logger.info(split.meta["note"])
     return split

@@ -1,0 +1,228 @@
+"""What each choice in our network is worth: one change at a time.
+
+    python -m benchmarks.ablation [SET ...] [--seeds N] [--variants NAME ...]
+
+A network is trained on the training part and judged on the calibration part, at places
+that training has not seen: the test part chooses nothing. What is printed is the median
+over the seeds.
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+
+SEEDS = (1, 2)
+SETS = ("demo", "tres1")
+FIGURES = {
+    "log_loss": "cross-entropy, after a temperature",
+    "auc": "area under the ROC curve",
+    "tpr_bright": "TPR at S/N above 10 [%]",
+    "tpr_faint": "TPR at S/N 5 to 10 [%]",
+    "seconds": "training [s]",
+    "rate": "scoring [cutouts/s]",
+}
+
+
+class OneChange:
+    """A cutout store that gives changed pixels.
+
+    Parameters
+    ----------
+    store : gmadet_nb.learning.cutouts.CutoutStore
+    change : callable
+        From ids and their pixels to pixels.
+    """
+
+    def __init__(self, store, change):
+        self._store, self._change, self.size = store, change, store.size
+
+    def read(self, ids):
+        """Read and change cutouts."""
+        return self._change(ids, self._store.read(ids))
+
+
+def difference_only(split):
+    """Hide science and reference."""
+
+    def change(ids, pixels):
+        pixels = pixels.copy()
+        pixels[..., :2] = np.nan
+        return pixels
+
+    return OneChange(split.store, change)
+
+
+def fit_residuals(split):
+    """Put what a fit of the PSF leaves of the difference in the place of science."""
+    from gmadet_nb.campaign.steps.products import read_difference
+
+    models, table, size = {}, split.candidates, split.store.size
+    for exposure_id in np.unique(table["exposure_id"]):
+        rows = table[table["exposure_id"] == exposure_id]
+        psf = read_difference(split.run.difference_path(exposure_id)).psf
+        x, y = (np.asarray(rows[name], float) for name in ("x", "y"))
+        middle = np.floor(x + 0.5), np.floor(y + 0.5)
+        stamps = psf.evaluate_many(x, y, origin=middle)
+        k, half = stamps.shape[1] // 2, size // 2
+        n = min(k, half)
+        model = np.zeros((len(rows), 2 * half + 1, 2 * half + 1), np.float32)
+        inside = slice(half - n, half + n + 1)
+        model[:, inside, inside] = stamps[:, k - n : k + n + 1, k - n : k + n + 1]
+        model *= np.nan_to_num(np.asarray(rows["flux"], float))[:, None, None]
+        models |= zip(rows["candidate_id"], model[:, :size, :size], strict=True)
+
+    def change(ids, pixels):
+        pixels = pixels.copy()
+        pixels[..., 0] = pixels[..., 2] - np.stack([models[key] for key in ids])
+        return pixels
+
+    return OneChange(split.store, change)
+
+
+def equivariant(x, dropout):
+    """Build our network once, and take the mean of its logits over eight views."""
+    from gmadet_nb.learning.networks import NETWORKS, keras, ops
+
+    inputs = keras.Input(x.shape[1:])
+    core = keras.Model(inputs, NETWORKS["small"][0](inputs, dropout))
+
+    @keras.saving.register_keras_serializable(package="ablation")
+    class EightViews(keras.layers.Layer):
+        def __init__(self, core, **kwargs):
+            super().__init__(**kwargs)
+            self.core = core
+
+        def call(self, inputs, training=None):
+            turns = [ops.rot90(inputs, k, axes=(1, 2)) for k in range(4)]
+            views = turns + [ops.flip(turn, axis=2) for turn in turns]
+            scores = self.core(ops.concatenate(views), training=training)
+            scores = ops.clip(scores, 1e-7, 1 - 1e-7)
+            logits = ops.log(scores) - ops.log1p(-scores)
+            return ops.sigmoid(ops.mean(ops.reshape(logits, (8, -1, 1)), axis=0))
+
+    return EightViews(core)(x)
+
+
+def channels(*blocks, strides=1):
+    """Return a builder of our network with other numbers of channels."""
+    from gmadet_nb.learning import networks
+
+    def build(x, dropout):
+        return networks.small_network(x, dropout, blocks=blocks, strides=strides)
+
+    return build
+
+
+def _unturned(pixels, *, rng):
+    return pixels
+
+
+def _shifted(pixels, *, rng, reach=2):
+    """Turn, mirror and shift by whole pixels; what comes in is blank."""
+    from gmadet_nb.learning.dataset import augment
+
+    turned = augment(pixels, rng=rng)
+    shifts = rng.integers(-reach, reach + 1, size=(len(pixels), 2))
+    padded = np.pad(turned, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    size = pixels.shape[1]
+    return np.stack(
+        [
+            one[reach + dy : reach + dy + size, reach + dx : reach + dx + size]
+            for one, (dy, dx) in zip(padded, shifts, strict=True)
+        ]
+    )
+
+
+# Name: what becomes of the network, of the store, of the training, of the views.
+VARIANTS = {
+    "as it is": {},
+    "half the channels": {"network": lambda: channels((8,), (16, 16), (32, 32, 48))},
+    "three quarters": {"network": lambda: channels((12,), (24, 24), (48, 48, 64))},
+    "first step of 2": {
+        "network": lambda: channels((16,), (32, 32), (64, 64, 96), strides=2)
+    },
+    "twice the channels": {
+        "network": lambda: channels((32,), (64, 64), (128, 128, 192))
+    },
+    "difference only": {"store": difference_only},
+    "residuals of the PSF fit": {"store": fit_residuals},
+    "not turned": {"views": _unturned},
+    "shifted by up to 2 pixels": {"views": _shifted},
+    "60 epochs": {"epochs": 60},
+    "mean of eight views": {"network": lambda: equivariant},
+}
+
+
+def measure(split, name):
+    """Train a variant and return its figures on the calibration part."""
+    from benchmarks.classifier_figures import figures_on
+    from benchmarks.classifier_work import how
+    from gmadet_nb.learning import networks, train
+
+    change = VARIANTS[name]
+    training = replace(how(split.seed), epochs=change.get("epochs", 30))
+    builders = dict(networks.NETWORKS)
+    if "network" in change:
+        builders["small"] = change["network"](), builders["small"][1]
+    store = change["store"](split) if "store" in change else split.store
+    views = change.get("views")
+    with (
+        patch.object(networks, "NETWORKS", builders),
+        patch.object(train, "augment", views) if views else nullcontext(),
+    ):
+        start = time.perf_counter()
+        model, _ = train.train_network(split.table, store, training)
+        seconds = time.perf_counter() - start
+    rows = split.rows
+    some = np.asarray(rows["part"] == "calibration")
+    some &= ~np.asarray(rows["place_in_training"], bool)
+    pixels = store.read(rows["candidate_id"][some])
+    model.predict(pixels[:512], batch_size=512, verbose=0)
+    start = time.perf_counter()
+    scores = model.predict(pixels, batch_size=512, verbose=0)[:, 0]
+    found = figures_on(split, some, scores.astype(float))
+    rate = len(pixels) / (time.perf_counter() - start)
+    return found | {"seconds": seconds, "rate": rate}
+
+
+def main(arguments):
+    """Measure the variants that are asked for."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "2")
+    from benchmarks import classifier_sets, classifier_work, tables
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sets", nargs="*", default=SETS)
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
+    chosen = parser.parse_args(arguments)
+    rows = []
+    for name in chosen.sets:
+        run = classifier_sets.make_set(name)
+        if run is None:
+            print(f"{name}: no real frames at hand; set REALDATA to their folder.")
+            continue
+        splits = [
+            classifier_work.divide(name, run, seed=seed)
+            for seed in SEEDS[: chosen.seeds]
+        ]
+        for variant in chosen.variants:
+            found = [measure(split, variant) for split in splits]
+            for key, text in FIGURES.items():
+                value = statistics.median(one[key] for one in found)
+                rows.append(tables.row(f"{name}: {variant}: {text}", value))
+            brief = ", ".join(f"{key} {found[0][key]:.4g}" for key in FIGURES)
+            print(f"{name}: {variant}: {brief}", flush=True)
+    tables.report("ablation", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
