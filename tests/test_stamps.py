@@ -182,3 +182,51 @@ def test_what_is_no_file_of_stamps_is_said(tmp_path):
             read_stamps(path)
     with pytest.raises(BadInputError, match="holds none"):
         read_stamps(tmp_path)
+
+
+def save_sources(path, rng, n=90):
+    """Save stamps of which those labelled real show a source in their difference."""
+    real = np.arange(n) % 2 == 0
+    y, x = np.mgrid[-6:7, -6:7]
+    psf = np.exp(-(x**2 + y**2) / 4)
+    pixels = rng.normal(size=(n, 13, 13, 3))
+    pixels[real, :, :, 2] += 20 * psf
+    return save(
+        path,
+        {
+            "cube": pixels.astype(np.float32),
+            "labels": real.astype(int),
+            "candids": np.array([f"s{i}" for i in range(n)]),
+            "exposure_ids": np.array([f"field{i // 10}" for i in range(n)]),
+        },
+    )
+
+
+def test_stamps_go_from_labels_to_a_trained_model_and_its_doubts(tmp_path, rng):
+    path, run = save_sources(tmp_path / "cube.npz", rng), RunDir(tmp_path / "run")
+    assert main(["stamps", str(path), str(run.root)]) == 0
+    few = ["epochs=2", "batch_size=8", "n_folds=2"]
+    sets = [word for each in few for word in ("--set", each)]
+    assert main(["run", str(run.root), *sets]) == 0
+
+    split, scores = run.read_table("split"), run.read_table("scores")
+    assert "No place is known" in split.meta["note"]
+    assert not np.any(split["place_in_training"])
+    # What is of one field is on one side.
+    sides = {(row["exposure_id"], row["part"] == "test") for row in split}
+    assert len(sides) == len(set(split["exposure_id"]))
+    assert np.isfinite(scores["score"]).all()
+    assert run.has_table("suspects")
+    card = run.read_json(run.model_dir / "model.json")
+    # Stamps have no numbers of their own: the networks judge alone.
+    assert card["fusion"]["judges"] == ["network"]
+    assert card["input"]["size"] == 13
+
+
+def test_what_a_survey_said_is_not_replaced_by_our_scores(tmp_path, survey):
+    run = RunDir(tmp_path / "run")
+    make_stamp_run(run, read_stamps(save(tmp_path / "a.npz", survey)), source="a.npz")
+    assert not run.has_table("scores")
+    known = run.read_table("candidates")
+    said = dict(known["candidate_id", "survey_score"].iterrows())
+    assert said["10"] == pytest.approx(0.9)

@@ -145,7 +145,7 @@ def _apply_stages():
 
 
 # Cutouts from elsewhere: no stage that starts from images may run on them.
-_STAMPS = tuple(stage for stage in TRAIN if stage.name == "06_label")
+_STAMPS = TRAIN[[stage.name for stage in TRAIN].index("06_label") :]
 
 WORKFLOWS = {"train": TRAIN, "apply": _apply_stages(), "stamps": _STAMPS}
 

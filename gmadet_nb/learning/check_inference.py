@@ -11,7 +11,7 @@ from gmadet_nb.learning import calibration_error, evaluate
 from gmadet_nb.learning.crossfit import with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
 
-WORKFLOWS = ("train", "apply")
+WORKFLOWS = ("train", "apply", "stamps")
 _SPLIT = {
     "candidate_id": "str",
     "exposure_id": "str",
@@ -42,7 +42,7 @@ class CheckInput:
     Attributes
     ----------
     workflow : str
-        "train" or "apply".
+        "train", "apply" or "stamps".
     candidates, scores, crossmatch, split : astropy.table.Table
         As in the run folder.
     card : dict
@@ -64,7 +64,7 @@ def read_check_input(run, *, workflow, model):
     ----------
     run : gmadet_nb.files.rundir.RunDir
         The run.
-    workflow : {"train", "apply"}
+    workflow : {"train", "apply", "stamps"}
         In "apply" nothing is labelled: ``split`` is empty.
     model : str
         Folder of the model's card; "" for this run's own.
@@ -79,14 +79,14 @@ def read_check_input(run, *, workflow, model):
         )
     folder = Path(model) if model else run.model_dir
     scores = run.read_table("scores")
-    if workflow == "train":
+    if workflow != "apply":
         scores = with_out_of_fold(scores, run.read_table("out_of_fold"))
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),
         scores=scores,
         crossmatch=run.read_table("crossmatch"),
-        split=run.read_table("split") if workflow == "train" else _empty(_SPLIT),
+        split=_empty(_SPLIT) if workflow == "apply" else run.read_table("split"),
         card=run.read_json(folder / "model.json"),
     )
 
@@ -334,10 +334,10 @@ def calibration(check, *, rng):
 
 def write_list(run, check, ranked, suspects):
     """Write the list that the workflow ends with: suspects, or ranked candidates."""
-    if check.workflow == "train":
-        run.write_table("suspects", suspects)
-    else:
+    if check.workflow == "apply":
         run.write_table("ranked", ranked)
+    else:
+        run.write_table("suspects", suspects)
 
 
 def _out_of_fold(scores, ids):

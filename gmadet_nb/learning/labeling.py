@@ -63,7 +63,7 @@ def open_session(
     candidates = run.read_table("candidates")
     crossmatch = run.read_table("crossmatch")
     scored = run.read_table("scores") if run.has_table("scores") else Table()
-    scores = _scores(scored)
+    scores = _scores(scored, "score") or _scores(candidates, "survey_score")
     suspects = (
         run.read_table("suspects")["candidate_id"] if run.has_table("suspects") else ()
     )
@@ -93,10 +93,11 @@ def open_session(
     return session, make_captions(candidates, scores)
 
 
-def _scores(scored):
-    if not len(scored):
+def _scores(table, name):
+    """Return candidate_id -> score; empty where the table has no such column."""
+    if name not in table.colnames:
         return {}
-    columns = scored["candidate_id", "score"]
+    columns = table["candidate_id", name]
     return {str(key): float(score) for key, score in columns.iterrows()}
 
 

@@ -1,6 +1,7 @@
 """A run folder made of stamps from elsewhere, to label and to train on."""
 
 import numpy as np
+from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
@@ -36,22 +37,49 @@ def make_stamp_run(run, stamps, *, source):
             writer.append(
                 table["candidate_id"][rows], str(exposure_id), stamps.pixels[rows]
             )
-    known = table["candidate_id", "exposure_id", "mag", "mag_err", "filter", "fwhm"]
-    for name in ("x", "y", "flux", "flux_err", "snr", "psf_fwhm"):
-        known[name] = np.nan
-    crossmatch = table["exposure_id", "candidate_id"]
-    crossmatch["auto_label"] = table["label"]
-    crossmatch["auto_origin"] = np.where(table["label"] == "", "", "imported")
-    for each in (known, crossmatch):
+    made = {
+        "exposures": _exposures(table, source),
+        "crossmatch": _crossmatch(table),
+        "candidates": _candidates(table),
+    }
+    for each in made.values():
         each.meta["source"] = source
-    run.write_table("crossmatch", crossmatch)
-    if np.isfinite(table["score"]).any():
-        scores = table["candidate_id", "exposure_id", "score"]
-        scores.meta["source"] = source
-        run.write_table("scores", scores)
     _write_params(run, store_size, source)
-    # Last: who finds candidates finds the rest, too.
-    run.write_table("candidates", known)
+    # The candidates last: who finds them finds the rest, too.
+    for name, each in made.items():
+        run.write_table(name, each)
+
+
+def _candidates(table):
+    """Return what is known of the stamps, as of candidates that were searched for.
+
+    What a survey says of them is ``survey_score``; ``scores.ecsv`` is our model's.
+    """
+    known = table["candidate_id", "exposure_id", "mag", "mag_err", "filter", "fwhm"]
+    for name in ("x", "y", "ra", "dec", "flux", "flux_err", "snr", "psf_fwhm"):
+        known[name] = np.nan
+    if np.isfinite(table["score"]).any():
+        known["survey_score"] = table["score"]
+    return known
+
+
+def _crossmatch(table):
+    """Return the labels of the stamps as those of candidates; none was injected."""
+    found = table["exposure_id", "candidate_id"]
+    found["source_id"], found["match"] = "", "unmatched"
+    found["mag"] = np.nan
+    found["auto_label"] = table["label"]
+    found["auto_origin"] = np.where(table["label"] == "", "", "imported")
+    return found
+
+
+def _exposures(table, source):
+    """Return a row for each exposure, or source, that stamps belong to."""
+    found = Table({"exposure_id": np.unique(table["exposure_id"])})
+    found["path"], found["used"] = source, True
+    for name in ("pixel_scale", "fwhm"):
+        found[name] = np.nan
+    return found
 
 
 def _write_params(run, size, source):

@@ -20,6 +20,7 @@ from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import subtract as subtraction_tools
+from gmadet_nb.imaging.ghosts import describe, find_ghosts
 from gmadet_nb.imaging.measure import measure_candidates
 from gmadet_nb.imaging.quality import judge
 from gmadet_nb.imaging.repeats import mark_repeats
@@ -133,6 +134,8 @@ def detect_on_exposure(
         logger.info("%s not subtracted: %s", exposure_id, error)
         return Search(row=quality)
     difference, found = _search(difference, science, quality, threshold)
+    if difference.method != "none":
+        _judge_ghosts(found.row, found.candidates, sources, fwhm=psf.fwhm)
     write_difference(run.difference_path(exposure_id), difference, science.header)
     return found
 
@@ -180,6 +183,18 @@ def _search(difference, science, quality, threshold):
     return difference, found
 
 
+def _judge_ghosts(quality, candidates, sources, *, fwhm):
+    """Note ghosts of stars; where they are clear the subtraction is not good."""
+    ghosts = find_ghosts(candidates, sources, fwhm=fwhm)
+    if not ghosts.clear:
+        return
+    quality["n_ghosts"] = ghosts.n
+    words = describe(ghosts, len(candidates))
+    quality["good"] = False
+    quality["reason"] = "; ".join(filter(None, (quality["reason"], words)))
+    logger.info("%s: %s", quality["exposure_id"], words)
+
+
 def _empty_subtraction(exposure_id, fwhm):
     row = {"exposure_id": exposure_id, "method": "", "convolved": ""}
     row |= {"reference": "", "n_reference": 0}
@@ -187,7 +202,7 @@ def _empty_subtraction(exposure_id, fwhm):
     row |= {"alignment_rms": np.nan, "alignment_method": "", "kernel_sum": np.nan}
     row |= {"kernel_sum_scatter": np.nan, "noise_width": np.nan, "star_width": np.nan}
     row |= {"star_share": np.nan, "dipole_share": np.nan, "noise_factor": 1.0}
-    row |= {"n_candidates": 0, "n_negatives": 0, "n_streaks": 0}
+    row |= {"n_candidates": 0, "n_negatives": 0, "n_streaks": 0, "n_ghosts": 0}
     return row | {"good": False, "reason": ""}
 
 

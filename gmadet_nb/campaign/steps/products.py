@@ -157,9 +157,9 @@ def open_context(run, size):
     Returns
     -------
     Context or None
-        None for a run without exposures, made of stamps from elsewhere.
+        None for a run made of stamps from elsewhere, which has no images.
     """
-    if not run.has_table("exposures"):
+    if run.of_stamps or not run.has_table("exposures"):
         return None
     exposures = run.read_table("exposures")
     # A new night has nothing injected.
