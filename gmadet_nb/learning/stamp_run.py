@@ -7,6 +7,16 @@ from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.cutouts import create_store
 
+# What 04_cutouts says of the source that a candidate is matched with.
+_OF_SOURCES = (
+    "separation",
+    "separation_fwhm",
+    "mag",
+    "source_flux",
+    "source_snr",
+    "difference_snr",
+)
+
 
 def make_stamp_run(run, stamps, *, source):
     """Write stamps as a run folder that ends before ``05_check_simulation``.
@@ -64,10 +74,13 @@ def _candidates(table):
 
 
 def _crossmatch(table):
-    """Return the labels of the stamps as those of candidates; none was injected."""
+    """Return the labels of the stamps as 04_cutouts has them; none was injected."""
     found = table["exposure_id", "candidate_id"]
-    found["source_id"], found["match"] = "", "unmatched"
-    found["mag"] = np.nan
+    found["source_id"], found["match"], found["n_plausible"] = "", "unmatched", 0
+    for name in _OF_SOURCES:
+        found[name] = np.nan
+    for name in ("near_galaxy", "usable", "edge"):
+        found[name] = name == "usable"
     found["auto_label"] = table["label"]
     found["auto_origin"] = np.where(table["label"] == "", "", "imported")
     return found
