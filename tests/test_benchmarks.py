@@ -2,12 +2,14 @@
 
 import importlib
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from star_fields import true_psf
 
-from benchmarks import bench_chain
+from benchmarks import bench_chain, classifier_figures
 from benchmarks.field import make_pair, turn
 from benchmarks.judge import Made, judge_rows
 from benchmarks.made_up import make_run
@@ -102,3 +104,39 @@ def test_lines_are_seen_when_they_come(tmp_path):
 
     assert len(times) == 3
     assert times[0] < times[1] == times[2]
+
+
+def make_split(n=4000):
+    """Return what stands for a divided set: half of it real, a quarter in test."""
+    part = np.array(["training", "calibration", "training", "test"])[np.arange(n) % 4]
+    rows = Table(
+        {"label": np.where(np.arange(n) % 8 < 4, "real", "bogus"), "part": part}
+    )
+    rows["place_in_training"] = False
+    return SimpleNamespace(rows=rows, numbers=Table({"snr": np.full(n, 20.0)}))
+
+
+@pytest.mark.parametrize("method", ["fused", "gmadet as published", "S/N cut"])
+def test_rates_of_a_classifier_are_read_at_a_threshold_chosen_without_the_test_part(
+    method,
+):
+    split, rng = make_split(), np.random.default_rng(2)
+    real = np.asarray(split.rows["label"] == "real")
+    test = np.asarray(split.rows["part"] == "test")
+    scores = np.where(
+        real, rng.uniform(0.5, 1, len(real)), rng.uniform(0, 0.6, len(real))
+    )
+    # Bogus of the test part alone score higher: a threshold that knew would rise.
+    scores[test & ~real] += 0.39
+
+    found = classifier_figures.measure(split, method, scores, target_fpr=0.01)
+
+    # The threshold is near 0.594, so that bogus from 0.204 on pass: two thirds.
+    n = int((test & ~real).sum())
+    assert found["fpr"]["n"] == n
+    assert found["fpr"]["value"] == pytest.approx(
+        0.66, abs=4 * (0.66 * 0.34 / n) ** 0.5
+    )
+    # Real ones from 0.594 on: four fifths.
+    assert found["tpr_bright"]["value"] == pytest.approx(0.81, abs=0.08)
+    assert np.isnan(found["tpr_faint"]["value"])
