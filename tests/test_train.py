@@ -192,7 +192,7 @@ def test_the_model_is_compared_with_its_parts_and_with_cuts(trained):
 def test_candidates_without_numbers_are_judged_by_the_networks_alone(
     trained, monkeypatch
 ):
-    def no_training(split, store, training, number):
+    def no_training(split, store, training, *, number, start):
         network = train.build_network("small", size=SIZE, dropout=0, number=number)
         return network, trained.model.history[:0]
 
@@ -217,7 +217,7 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
     whole = fused.fit_fused(*sets)
     asked = []
 
-    def killed_in_the_second(split, store, training, number):
+    def killed_in_the_second(split, store, training, *, number, start):
         asked.append(number)
         if asked == [0, 1]:
             raise KeyboardInterrupt

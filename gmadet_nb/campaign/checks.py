@@ -63,6 +63,9 @@ def check_paths(campaign, stages):
         if "model" in given:
             size = campaign.parameters["04_cutouts"].get("cutout_size")
             _check_model(given["model"], campaign.workflow, size)
+        if given.get("initial_model"):
+            size = campaign.parameters["04_cutouts"].get("cutout_size")
+            _check_model(given["initial_model"], "", size, name="initial_model")
         if given.get("truth") and not Path(given["truth"]).is_file():
             raise BadInputError(
                 f"truth must be a table, and {given['truth']!r} is no file."
@@ -157,7 +160,7 @@ def _check_reference(value, parameters):
         )
 
 
-def _check_model(value, workflow, cutout_size):
+def _check_model(value, workflow, cutout_size, *, name="model"):
     """Refuse a folder without a model, or with one of cutouts of another size."""
     if not value and workflow == "apply":
         raise BadInputError(
@@ -167,11 +170,11 @@ def _check_model(value, workflow, cutout_size):
     if not value:
         return
     if not Path(value).is_dir():
-        raise BadInputError(f"model must be a folder, and {value!r} is none.")
+        raise BadInputError(f"{name} must be a folder, and {value!r} is none.")
     card = Path(value) / "model.json"
     if not card.is_file():
         raise BadInputError(
-            f"model must be a folder with model.json in it, and {value!r} has none. "
+            f"{name} must be a folder with model.json in it, and {value!r} has none. "
             "Run the train workflow first."
         )
     try:
@@ -183,7 +186,7 @@ def _check_model(value, workflow, cutout_size):
         ) from None
     if cutout_size is not None and size != cutout_size:
         raise BadInputError(
-            f"cutout_size must be that of the model: {value!r} was trained on cutouts "
+            f"cutout_size must be that of {name}: {value!r} was trained on cutouts "
             f"of {size} pixels, and cutout_size is {cutout_size}. Set cutout_size to "
             f"{size}, or take another model."
         )

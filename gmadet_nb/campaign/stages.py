@@ -91,6 +91,7 @@ TRAIN = (
             "cutouts.h5",
         ),
         writes=("model/", "out_of_fold.ecsv"),
+        outside=("initial_model",),
     ),
     Stage(
         name="09_infer",

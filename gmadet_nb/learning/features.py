@@ -41,6 +41,12 @@ COLUMNS = (
 )
 
 
+def features_of(candidate_ids, candidates):
+    """Return `candidate_features` of some candidates, in the order of their names."""
+    row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
+    return candidate_features(candidates)[[row[str(key)] for key in candidate_ids]]
+
+
 def candidate_features(candidates):
     """Return the numbers of each candidate that tell real from bogus.
 

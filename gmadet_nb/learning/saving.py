@@ -27,7 +27,7 @@ from gmadet_nb.learning.scorer import (
     TREES,
     onnx_network,
 )
-from gmadet_nb.learning.train import LEARNING_RATE
+from gmadet_nb.learning.train import LEARNING_RATE, TUNING_RATE
 from gmadet_nb.learning.trees import SETTINGS, save_trees
 
 ONNX_TOLERANCE = 1e-5
@@ -99,6 +99,7 @@ def save_model(folder, fused, *, store, split, training):
         )
     best = fused.history[np.asarray(fused.history["best"], bool)]
     judges = fused.fusion.judges
+    rate = TUNING_RATE if fused.initial else LEARNING_RATE
     return {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -114,7 +115,8 @@ def save_model(folder, fused, *, store, split, training):
         },
         "normalization": "inside the model: " + " ".join(NoiseScaling.__doc__.split()),
         "output": "P(real), 0 to 1",
-        "training": asdict(training) | {"learning_rate": LEARNING_RATE},
+        "training": asdict(training) | {"learning_rate": rate},
+        "initial_model": fused.initial,
         "trees": SETTINGS if TREE_JUDGE in judges else None,
         "folds": _folds(fused.folds),
         "fusion": fused.fusion.as_dict(),
@@ -132,7 +134,7 @@ def save_model(folder, fused, *, store, split, training):
     }
 
 
-def finish_card(run, card, threshold, metrics, *, compared=None):
+def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
     """Write the card with its threshold and figures; the model is then complete.
 
     The networks that were kept to go on after a break are removed.
@@ -147,20 +149,22 @@ def finish_card(run, card, threshold, metrics, *, compared=None):
         From `gmadet_nb.learning.evaluate.metrics`.
     compared : astropy.table.Table, optional
         From `gmadet_nb.learning.baselines.compare`.
+    starts : astropy.table.Table, optional
+        From `gmadet_nb.learning.transfer.fit_best`.
 
     Returns
     -------
     dict
         The card as it was written.
     """
-    rows = [] if compared is None else [dict(row) for row in compared]
     card = card | {
         "target_fpr": threshold.target_fpr,
         "threshold": threshold.value,
         "threshold_how": threshold.how,
         "threshold_n_bogus": threshold.n_bogus,
         "metrics": metrics,
-        "baselines": rows,
+        "baselines": _rows(compared),
+        "starts": _rows(starts),
     }
     run.write_json(run.model_dir / CARD, card)
     shutil.rmtree(run.model_dir / CHECKPOINTS, ignore_errors=True)
@@ -201,6 +205,11 @@ def _network_difference(folder, network, store):
             f"{ONNX_TOLERANCE}, they differ by {difference}."
         )
     return difference
+
+
+def _rows(table):
+    """Return the rows of a table as dicts; none of none."""
+    return [] if table is None else [dict(row) for row in table]
 
 
 def _folds(folds):

@@ -17,6 +17,7 @@ from gmadet_nb.learning.networks import (
 from gmadet_nb.progress import Ticker
 
 LEARNING_RATE = 1e-3
+TUNING_RATE = 3e-4  # of networks that start from trained ones
 MEMORY_LIMIT = 2**30  # [byte] of scaled cutouts; above it they are read batch by batch
 SCALE_BATCH = 512
 
@@ -138,7 +139,7 @@ def class_weights(rows):
     return weights
 
 
-def train_network(split, store, training, *, number=0):
+def train_network(split, store, training, *, number=0, start=None):
     """Train a network on the training part; the validation part says when to stop.
 
     Adam with a learning rate that falls along a half cosine, binary
@@ -156,6 +157,9 @@ def train_network(split, store, training, *, number=0):
         How.
     number : int
         Of the network among several; its seed is that of ``training`` and this.
+    start : list of arrays, optional
+        Weights to start from, of a network of the same name; all of them are
+        trained on, at a lower learning rate.
 
     Returns
     -------
@@ -183,13 +187,12 @@ def train_network(split, store, training, *, number=0):
         training.network, size=store.size, dropout=training.dropout, number=number
     )
     core = network_core(model)
-    n_steps = training.epochs * len(batches)
-    core.compile(
-        optimizer=keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(LEARNING_RATE, n_steps, alpha=0.01)
-        ),
-        loss="binary_crossentropy",
-        weighted_metrics=[keras.metrics.AUC(name="auc")],
+    if start is not None:
+        core.set_weights(start)
+    _compile(
+        core,
+        rate=LEARNING_RATE if start is None else TUNING_RATE,
+        n_steps=training.epochs * len(batches),
     )
     monitor = "loss" if judge is None else "val_loss"
     # A few hundred candidates make a noisy loss: a lucky early epoch would win over
@@ -214,6 +217,16 @@ def train_network(split, store, training, *, number=0):
         verbose=0,
     )
     return model, _history_table(fitted.history, monitor, settled, number=number)
+
+
+def _compile(core, *, rate, n_steps):
+    """Set Adam with a learning rate that falls along a half cosine, and the loss."""
+    schedule = keras.optimizers.schedules.CosineDecay(rate, n_steps, alpha=0.01)
+    core.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss="binary_crossentropy",
+        weighted_metrics=[keras.metrics.AUC(name="auc")],
+    )
 
 
 def _history_table(history, monitor, settled, *, number):

@@ -75,7 +75,7 @@ class Trees:
         return run_session(self._session, np.asarray(features, np.float32))
 
 
-def fit_trees(features, is_real, *, seed):
+def fit_trees(features, is_real, *, seed, weights=None):
     """Fit trees to the numbers of candidates whose label is known.
 
     Histogram boosting of binary cross-entropy, real and bogus weighted to count
@@ -90,6 +90,8 @@ def fit_trees(features, is_real, *, seed):
         The labels.
     seed : int
         Of the bins, where there are more than 10,000 candidates.
+    weights : (n,) array, optional
+        How much each candidate counts in its class; all the same if not given.
 
     Returns
     -------
@@ -120,7 +122,7 @@ def fit_trees(features, is_real, *, seed):
     # scikit-learn cannot bin a number that is never there; one value divides nothing.
     features = np.where(np.isnan(features).all(axis=0), np.float32(0), features)
     with _one_thread():
-        return model.fit(features, real)
+        return model.fit(features, real, sample_weight=weights)
 
 
 def tree_logits(model, features):

@@ -1,0 +1,172 @@
+"""The model of one telescope on another: as it is, trained on, and trained anew.
+
+    python -m benchmarks.bench_transfer [SOURCE TARGET]
+
+The source's model has all labels of its set. Of the target some 300 labels are known,
+half of them real; what is judged is its test part, at places new to training. The TPR
+is that at the wanted FPR on the test part itself, so that the ways differ by how they
+order candidates and not by how many bogus chose their threshold.
+"""
+
+import shutil
+import sys
+
+import numpy as np
+
+from benchmarks.classifier_sets import FOLDER, TARGET_FPR, make_set, sky_s_own
+from benchmarks.tables import report, row
+from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.learning import (
+    dataset,
+    evaluate,
+    folds,
+    fused,
+    labels,
+    places,
+    saving,
+    splitting,
+    train,
+    transfer,
+)
+from gmadet_nb.learning.calibration import cross_entropy, logit
+from gmadet_nb.learning.completeness import rate
+from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.features import features_of
+from gmadet_nb.learning.scorer import (
+    CARD,
+    judge_logits,
+    load_model,
+    network_logits,
+)
+from gmadet_nb.learning.trees import tree_logits
+
+PAIRS = (("tres1", "demo"), ("demo", "tres1"))
+N_LABELS, N_FOLDS, SEED = 300, 5, 1
+WORK = FOLDER.with_name("bench_transfer")
+TRAINING = train.Training(
+    network="small", epochs=30, batch_size=32, dropout=0.3, patience=10, seed=SEED
+)
+
+
+def divide(name, run, *, n_labels=None):
+    """Divide a set as 07_dataset does, with all of its labels or some.
+
+    The test part is the same. Folds are made of the labels that are left.
+    """
+    candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
+    labelled = dataset.gather_labels(
+        run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
+    )
+    own = candidates["candidate_id"][sky_s_own(name, candidates)]
+    injected = np.asarray(labelled["label_origin"] == "injected")
+    labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
+    scale = places.typical_pixel_scale(run.read_table("exposures"))
+    same = {"margin": store.size, "pixel_scale": scale}
+    split = splitting.split_by_exposure(
+        labelled,
+        candidates,
+        calibration_fraction=0.2,
+        test_fraction=0.25,
+        validation_fraction=0.15,
+        bogus_fraction=0.0,
+        rng=np.random.default_rng([SEED, 0]),
+        **same,
+    )
+    if n_labels:
+        split = split[_some(split, n_labels)]
+    rng = np.random.default_rng([SEED, 3])
+    folded = folds.make_folds(split, candidates, n_folds=N_FOLDS, rng=rng, **same)
+    return folds.add_folds(split, folded), candidates, store
+
+
+def _some(split, n_labels):
+    """Return the rows of the test part and of as many real as bogus labels."""
+    rng, chosen = (
+        np.random.default_rng([SEED, 4]),
+        [np.flatnonzero(split["part"] == "test")],
+    )
+    folded = np.asarray(split["used"], bool) & (split["part"] != "test")
+    for kind in ("real", "bogus"):
+        there = np.flatnonzero(folded & (split["label"] == kind))
+        chosen.append(rng.choice(there, n_labels // 2, replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def source_model(name, run):
+    """Return the model folder of a set, beside its split; train it if there is none."""
+    made = RunDir(WORK / name)
+    split, candidates, store = divide(name, run)
+    made.write_table("split", split)
+    made.write_table("candidates", candidates)
+    there = FOLDER / "models" / f"{name}_{SEED}"
+    if (there / CARD).is_file():
+        shutil.copytree(there, made.model_dir, dirs_exist_ok=True)
+    elif not (made.model_dir / CARD).is_file():
+        model = fused.fit_fused(split, store, candidates, TRAINING)
+        card = saving.save_model(
+            made.model_dir, model, store=store, split=split, training=TRAINING
+        )
+        saving.finish_card(made, card, model.threshold(TARGET_FPR[name]), {})
+    return made.model_dir
+
+
+def judge(model, pixels, features):
+    """Return the scores of a model that is not saved: (n,) array."""
+    found = [
+        np.asarray(model.network(pixels[i : i + 512], training=False))
+        for i in range(0, len(pixels), 512)
+    ]
+    logits = [network_logits(np.concatenate(found))]
+    logits.append(np.stack([tree_logits(one, features) for one in model.trees], axis=1))
+    return judge_logits(model.fusion, np.stack(logits, axis=2))["score"]
+
+
+def measure(source, target):
+    """Return rows of what each way reaches on the target."""
+    runs = {name: make_set(name) for name in (source, target)}
+    if None in runs.values():
+        print("No real frames at hand; set REALDATA to their folder.")
+        return []
+    folder = source_model(source, runs[source])
+    split, candidates, store = divide(target, runs[target], n_labels=N_LABELS)
+    initial = transfer.read_initial(folder, network="small", size=store.size)
+    test = split[np.asarray(split["used"], bool) & (split["part"] == "test")]
+    test = test[~np.asarray(test["place_in_training"], bool)]
+    pixels = store.read(test["candidate_id"])
+    features = features_of(test["candidate_id"], candidates)
+    scores = {"as it is": load_model(folder).score(pixels, features)}
+    sets = (split, store, candidates, TRAINING)
+    for name, start in (("trained on", initial), ("trained anew", None)):
+        model = fused.fit_fused(*sets, initial=start)
+        scores[name] = judge(model, pixels, features)
+        print(f"{source} to {target}, {name}: out of fold {model.fusion.losses}")
+    rows = []
+    for name, values in scores.items():
+        rows += figures(
+            f"{source} to {target}, {name}", test, values, target_fpr=TARGET_FPR[target]
+        )
+    return rows
+
+
+def figures(name, test, scores, *, target_fpr):
+    """Return the TPR at an FPR and the log loss as rows."""
+    real = np.asarray(test["label"] == "real")
+    threshold = evaluate.choose_threshold(scores[~real], target_fpr).value
+    kept = rate(int((scores[real] >= threshold).sum()), int(real.sum()))
+    tpr = row(f"{name}: TPR at {100 * target_fpr:g}% FPR", 100 * kept["value"], "%")
+    tpr |= {"low": 100 * kept["low"], "high": 100 * kept["high"], "n": kept["n"]}
+    loss = cross_entropy(real, logit(scores))
+    return [tpr, row(f"{name}: log loss", loss)]
+
+
+def main(arguments):
+    """Measure one pair of sets, or both ways between the demo and tres1."""
+    pairs = (tuple(arguments),) if arguments else PAIRS
+    rows = [one for pair in pairs for one in measure(*pair)]
+    if rows:
+        report("transfer", rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

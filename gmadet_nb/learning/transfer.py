@@ -1,0 +1,246 @@
+"""Start from the model of another run, and say what that gained."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.learning.checkpoints import Checkpoints
+from gmadet_nb.learning.completeness import rate
+from gmadet_nb.learning.features import COLUMNS, features_of
+from gmadet_nb.learning.folds import FOLDED
+from gmadet_nb.learning.fused import fit_fused
+from gmadet_nb.learning.networks import keras
+from gmadet_nb.learning.scorer import KERAS, read_card
+
+logger = logging.getLogger(__name__)
+
+ANEW, TUNED = "trained anew", "from the initial model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Initial:
+    """A model of another run, to start from.
+
+    Attributes
+    ----------
+    folder : str
+        Where it is.
+    key : str
+        A hash of its networks.
+    weights : list of list of arrays
+        Those of its K networks.
+    features : (n, n_features) float32 array
+        Numbers of the candidates that it was trained on; none where its run is not
+        at hand.
+    real : (n,) bool array
+        Their labels.
+    exposures : set of str
+        Those that it was trained on.
+    """
+
+    folder: str
+    key: str
+    weights: list
+    features: np.ndarray
+    real: np.ndarray
+    exposures: set
+
+
+def read_initial(folder, *, network, size):
+    """Read a model to start from.
+
+    Its trees are not taken over but fitted again, to its candidates and one's own
+    together: these are read from the run folder that it stands in, where they are.
+
+    Parameters
+    ----------
+    folder : str or pathlib.Path
+        Model folder of another run; "" for none.
+    network : str
+        Name of the network to be trained.
+    size : int
+        Side of the cutouts [pixel].
+
+    Returns
+    -------
+    Initial or None
+        None for none.
+
+    Raises
+    ------
+    BadInputError
+        If the model is of other planes, of cutouts of another size, of another
+        network, or not whole.
+    """
+    if not folder:
+        return None
+    card, path = read_card(folder), Path(folder) / KERAS
+    its_size, its_network = card["input"]["size"], card["network"]
+    if its_size != size:
+        raise BadInputError(
+            f"initial_model must be of cutouts of the same size: '{folder}' was made "
+            f"for {its_size} x {its_size} pixels, these are {size} x {size}. Set "
+            f"cutout_size to {its_size} in 04_cutouts or take another model."
+        )
+    if its_network != network:
+        raise BadInputError(
+            f"initial_model must be of the same network: '{folder}' is of "
+            f"{its_network!r}, network is {network!r}. Set network to {its_network!r}."
+        )
+    try:
+        model = keras.saving.load_model(path, safe_mode=True, compile=False)
+        cores = [
+            model.get_layer(f"{network}_{k}") for k in range(model.output_shape[1])
+        ]
+        key = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise BadInputError(
+            f"'{path}' cannot be loaded: {error}. Run 08_train of that run again."
+        ) from error
+    features, real = _its_candidates(Path(folder).resolve().parent)
+    return Initial(
+        folder=str(folder),
+        key=key,
+        weights=[core.get_weights() for core in cores],
+        features=features,
+        real=real,
+        exposures={
+            name for part in card["parts"].values() for name in part["exposures"]
+        },
+    )
+
+
+def fit_best(split, store, candidates, training, *, initial, model_dir, target_fpr):
+    """Train anew and, where there is a model to start from, from it; take the better.
+
+    Both have the same folds. The better one has the lower cross-entropy of
+    calibrated scores out of fold.
+
+    Parameters
+    ----------
+    split, store, candidates, training
+        As for `gmadet_nb.learning.fused.fit_fused`.
+    initial : Initial or None
+        From `read_initial`.
+    model_dir : pathlib.Path
+        The run's ``model/``, for checkpoints.
+    target_fpr : float
+        Wanted false-positive rate.
+
+    Returns
+    -------
+    model : gmadet_nb.learning.fused.Fused
+        The better.
+    starts : astropy.table.Table
+        One row a way: ``start``, ``log_loss`` and, at the target, ``tpr``,
+        ``tpr_low``, ``tpr_high``, ``n_real``; out of fold. ``used``, True for one.
+    """
+    warn_of_same_exposures(split, initial)
+    models = {}
+    for name, start in {ANEW: None, TUNED: initial}.items():
+        if name == ANEW or initial:
+            kept = Checkpoints(
+                model_dir,
+                split=split,
+                store=store,
+                training=training,
+                start=start.key if start else "",
+            )
+            models[name] = fit_fused(
+                split, store, candidates, training, checkpoints=kept, initial=start
+            )
+    losses = {name: min_loss(model) for name, model in models.items()}
+    best = min(losses, key=losses.get)
+    rows = []
+    for name, model in models.items():
+        value = model.threshold(target_fpr).value
+        real = np.asarray(model.folds.rows["label"] == "real")
+        tpr = rate(int((model.scores[real] >= value).sum()), int(real.sum()))
+        rows.append(
+            {"start": name, "log_loss": losses[name], "tpr": tpr["value"]}
+            | {"tpr_low": tpr["low"], "tpr_high": tpr["high"], "n_real": tpr["n"]}
+            | {"used": name == best}
+        )
+    return models[best], Table(rows)
+
+
+def min_loss(model):
+    """Return the cross-entropy out of fold of what counts in a model."""
+    return model.fusion.losses[model.fusion.use]
+
+
+def describe(starts, *, target_fpr):
+    """Say in words what starting from another model gained.
+
+    Parameters
+    ----------
+    starts : astropy.table.Table
+        From `fit_best`.
+    target_fpr : float
+        As given to it.
+
+    Returns
+    -------
+    str
+    """
+    if len(starts) == 1:
+        return "No initial model: the networks were trained anew."
+    figures = [
+        f"{row['start']}: TPR {row['tpr']:.3f} ({row['tpr_low']:.3f} to "
+        f"{row['tpr_high']:.3f}) at an FPR of {target_fpr:g}, log loss "
+        f"{row['log_loss']:.4f}"
+        for row in starts
+    ]
+    anew, tuned = starts
+    loss, tpr = tuned["log_loss"] - anew["log_loss"], tuned["tpr"] - anew["tpr"]
+    words = (
+        f"Starting from the initial model changes the TPR by {tpr:+.3f} and the log "
+        f"loss by {loss:+.4f}. The model {starts['start'][starts['used']][0]} has the "
+        "lower log loss and is taken."
+    )
+    return "\n".join(["Out of fold,", *figures, words])
+
+
+def _its_candidates(folder):
+    """Return features and labels of what the run in a folder trained on, if there."""
+    run = RunDir(folder)
+    if run.has_table("split") and run.has_table("candidates"):
+        split, candidates = run.read_table("split"), run.read_table("candidates")
+        if all(name in candidates.colnames for name in COLUMNS):
+            rows = split[np.asarray(split["used"], bool)]
+            rows = rows[np.isin(rows["part"], FOLDED)]
+            real = np.asarray(rows["label"] == "real")
+            return features_of(rows["candidate_id"], candidates), real
+    logger.warning(
+        "'%s' has no split and candidates: the trees learn from this run's alone.",
+        folder,
+    )
+    return np.empty((0, 0), np.float32), np.empty(0, bool)
+
+
+def warn_of_same_exposures(split, initial):
+    """Warn where the initial model may have seen the exposures that judge it.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        With ``exposure_id``.
+    initial : Initial or None
+    """
+    same = set(map(str, split["exposure_id"])) & (
+        initial.exposures if initial else set()
+    )
+    if same:
+        logger.warning(
+            "%d exposures have names that the initial model was trained on, the first "
+            "is %r. If they are the same, it has seen the candidates that judge it, "
+            "and the figures flatter it: train anew.",
+            len(same),
+            min(same),
+        )

@@ -1,0 +1,233 @@
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from toy_candidates import make_measured
+from toy_cutouts import make_candidates, no_labels, write_store
+
+from gmadet_nb.errors import BadInputError
+from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.learning import (
+    dataset,
+    folds,
+    fused,
+    saving,
+    scorer,
+    splitting,
+    train,
+    transfer,
+)
+from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.features import COLUMNS, FEATURES
+
+# Keras 3.15 hands TensorFlow's variables to numpy in a way that numpy 2 deplores.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation:DeprecationWarning"
+)
+
+SIZE = 16
+
+
+def make_training(**changes):
+    values = {"network": "small", "epochs": 2, "batch_size": 16, "dropout": 0.0}
+    return train.Training(**(values | {"patience": 10, "seed": 3} | changes))
+
+
+def make_run(folder, name, *, n_each, n_exposures, n_folds, seed):
+    """Make a run as far as 07_dataset, of exposures with a name of their own."""
+    rng = np.random.default_rng(seed)
+    run = RunDir(folder)
+    candidates = make_candidates(n_exposures, n_each, rng=rng)
+    measured = make_measured(candidates["auto_label"] == "real", rng=rng)
+    for column in COLUMNS:
+        if column not in ("snr", "psf_fwhm"):
+            candidates[column] = measured[column]
+    for column in ("candidate_id", "exposure_id"):
+        candidates[column] = [f"{name}_{key}" for key in candidates[column]]
+    write_store(run.cutouts_path, candidates, size=SIZE, rng=rng)
+    same = {"margin": SIZE, "pixel_scale": 1.0}
+    parts = splitting.split_by_exposure(
+        dataset.gather_labels(candidates, no_labels()),
+        candidates,
+        calibration_fraction=0.2,
+        test_fraction=0.2,
+        validation_fraction=0.15,
+        bogus_fraction=0.0,
+        rng=np.random.default_rng(1),
+        **same,
+    )
+    found = folds.make_folds(
+        parts, candidates, n_folds=n_folds, rng=np.random.default_rng(2), **same
+    )
+    split = folds.add_folds(parts, found)
+    run.write_table("candidates", candidates)
+    run.write_table("split", split)
+    store = CutoutStore(run.cutouts_path)
+    return SimpleNamespace(run=run, candidates=candidates, split=split, store=store)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """Train the model of another telescope, once."""
+    made = make_run(
+        tmp_path_factory.mktemp("other"),
+        "other",
+        n_each=100,
+        n_exposures=5,
+        n_folds=2,
+        seed=7,
+    )
+    training = make_training(epochs=10)
+    model = fused.fit_fused(made.split, made.store, made.candidates, training)
+    card = saving.save_model(
+        made.run.model_dir, model, store=made.store, split=made.split, training=training
+    )
+    saving.finish_card(made.run, card, model.threshold(0.05), {})
+    return made
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Make a run with a few labels."""
+    return make_run(
+        tmp_path_factory.mktemp("own"),
+        "own",
+        n_each=24,
+        n_exposures=5,
+        n_folds=3,
+        seed=8,
+    )
+
+
+def read(folder, **changes):
+    return transfer.read_initial(
+        folder, **({"network": "small", "size": SIZE} | changes)
+    )
+
+
+def fit(own, initial, model_dir):
+    return transfer.fit_best(
+        own.split,
+        own.store,
+        own.candidates,
+        make_training(),
+        initial=initial,
+        model_dir=model_dir,
+        target_fpr=0.05,
+    )
+
+
+def test_few_labels_and_passes_do_better_from_a_trained_model(other, own, tmp_path):
+    model, starts = fit(own, read(other.run.model_dir), tmp_path)
+    anew, tuned = starts
+
+    assert list(starts["used"]) == [False, True]
+    assert tuned["log_loss"] < anew["log_loss"]
+    # What learns nothing in 2 passes has a log loss near log 2.
+    assert tuned["log_loss"] < 0.5 * np.log(2)
+    assert model.initial == str(other.run.model_dir)
+    n_real = int((model.folds.rows["label"] == "real").sum())
+    assert list(starts["n_real"]) == [n_real, n_real]
+    assert transfer.min_loss(model) == tuned["log_loss"]
+    words = transfer.describe(starts, target_fpr=0.05)
+    assert "trained anew: TPR" in words
+    assert "The model from the initial model has the lower log loss" in words
+
+    training = make_training()
+    card = saving.save_model(
+        tmp_path, model, store=own.store, split=own.split, training=training
+    )
+    assert card["initial_model"] == str(other.run.model_dir)
+    assert card["training"]["learning_rate"] == train.TUNING_RATE
+
+
+def test_each_network_and_all_trees_start_from_the_other_run(
+    other, own, tmp_path, monkeypatch
+):
+    initial = read(other.run.model_dir)
+    started, sizes = [], []
+
+    def untrained(split, store, training, *, number, start):
+        started.append(start)
+        model = train.build_network("small", size=SIZE, dropout=0, number=number)
+        return model, Table({"fold": [number], "best": [True]})
+
+    def count(features, real, *, seed, weights):
+        sizes.append((len(features), int(real.sum())))
+        if weights is not None:  # one's own count more
+            assert (weights > 1).sum() == sizes[len(sizes) - 4][0]
+        return fit_trees(features, real, seed=seed, weights=weights)
+
+    fit_trees = fused.fit_trees
+    monkeypatch.setattr(fused, "train_network", untrained)
+    monkeypatch.setattr(fused, "fit_trees", count)
+    fit(own, initial, tmp_path)
+
+    assert started[:3] == [None] * 3
+    of_other = [initial.weights[k] for k in (0, 1, 0)]
+    assert all(a is b for a, b in zip(started[3:], of_other, strict=True))
+    used = other.split[other.split["fold"] >= 0]
+    added = (len(used), int((used["label"] == "real").sum()))
+    assert np.subtract(sizes[3:], sizes[:3]).tolist() == [list(added)] * 3
+
+
+def test_the_networks_read_are_those_that_were_saved(other):
+    initial = read(other.run.model_dir)
+    pixels = other.store.read(other.store.candidate_ids[:8])
+    saved = scorer.load_model(other.run.model_dir, engine="keras").predict(pixels)
+    for k, weights in enumerate(initial.weights):
+        model = train.build_network("small", size=SIZE, dropout=0, number=k)
+        model.set_weights(weights)
+        np.testing.assert_allclose(
+            np.asarray(model(pixels))[:, 0], saved[:, k], atol=1e-6
+        )
+
+
+def test_without_a_model_the_networks_are_trained_anew(own, tmp_path, monkeypatch):
+    def untrained(split, store, training, *, number, start):
+        model = train.build_network("small", size=SIZE, dropout=0, number=number)
+        return model, Table({"fold": [number], "best": [True]})
+
+    monkeypatch.setattr(fused, "train_network", untrained)
+    assert read("") is None
+    model, starts = fit(own, None, tmp_path)
+    assert model.initial == ""
+    assert list(starts["start"]) == [transfer.ANEW]
+    assert "trained anew" in transfer.describe(starts, target_fpr=0.05)
+
+
+def test_a_model_without_its_run_gives_its_networks_alone(other, tmp_path, caplog):
+    shutil.copytree(other.run.model_dir, tmp_path / "model")
+    initial = read(tmp_path / "model")
+    assert len(initial.weights) == 2
+    assert len(initial.real) == len(initial.features) == 0
+    assert "the trees learn from this run's alone" in caplog.text
+    assert read(other.run.model_dir).features.shape[1] == len(FEATURES)
+
+
+def test_exposures_that_the_other_model_has_seen_are_named(other, caplog):
+    initial = read(other.run.model_dir)
+    transfer.warn_of_same_exposures(other.split, initial)
+    assert "5 exposures have names that the initial model" in caplog.text
+
+
+def test_a_model_that_does_not_fit_is_refused(other, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(other.run.model_dir, folder)
+    with pytest.raises(BadInputError, match=r"16 x 16 pixels.*Set cutout_size to 16"):
+        read(folder, size=32)
+    with pytest.raises(BadInputError, match="Set network to 'small'"):
+        read(folder, network="vgg6")
+    (folder / scorer.KERAS).write_bytes(b"garbage")
+    with pytest.raises(BadInputError, match="cannot be loaded"):
+        read(folder)
+    card = json.loads((folder / scorer.CARD).read_text())
+    card["input"]["planes"].reverse()
+    (folder / scorer.CARD).write_text(json.dumps(card))
+    with pytest.raises(BadInputError, match="takes the planes"):
+        read(folder)
+    with pytest.raises(BadInputError, match=r"no model\.json"):
+        read(tmp_path)
