@@ -340,6 +340,22 @@ def test_the_same_seed_trains_the_same_network_in_memory_or_from_disk(
     np.testing.assert_allclose(from_disk[0](pixels), in_memory[0](pixels), atol=1e-3)
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_mixed_precision_trains_the_same_network_less_exactly(trained, precision):
+    store, split = trained.store, trained.split
+    training = make_training(epochs=1, precision=precision)
+    before = train.keras.config.dtype_policy().name
+    model, history = train.train_network(split, store, training)
+    exact = train.train_network(split, store, make_training(epochs=1))[1]
+
+    assert train.keras.config.dtype_policy().name == before
+    assert {layer.compute_dtype for layer in model.layers[-1].layers} == {"float32"}
+    pixels = store.read(store.candidate_ids[:16])
+    assert np.asarray(model(pixels)).dtype == np.float32
+    # bfloat16 has 8 bits: each value is off by 0.4%, the loss of a pass by a few.
+    assert history["loss"][0] == pytest.approx(exact["loss"][0], rel=0.05)
+
+
 def test_where_every_place_is_seen_all_candidates_choose(trained):
     seen = trained.split.copy()
     seen["place_in_training"] = True

@@ -18,6 +18,7 @@ CHOICES = {
     "subtraction": ("auto", "zogy", "kernel", "none"),
     "network": NETWORKS,
     "learning_curve_of": ("none", "trees", "network"),
+    "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
     "label_order": (
         "unlabeled",
         "score",

@@ -125,7 +125,7 @@ class CenterPooling(layers.Layer):
             shape = (1, n, 1, 1) if axis == 1 else (1, 1, n, 1)
             along = ops.reshape(along / ops.sum(along), shape)
             weights = along if weights is None else weights * along
-        return ops.sum(inputs * weights, axis=(1, 2))
+        return ops.sum(inputs * ops.cast(weights, inputs.dtype), axis=(1, 2))
 
     def compute_output_shape(self, input_shape):
         """Return (n, channels)."""
@@ -164,7 +164,7 @@ def small_network(x, dropout, *, blocks=((16,), (32, 32), (64, 64, 96)), strides
     x = layers.Dropout(dropout)(x)
     x = layers.Dense(64, activation="relu")(x)
     x = layers.Dropout(dropout)(x)
-    return layers.Dense(1, activation="sigmoid")(x)
+    return layers.Dense(1, activation="sigmoid", dtype="float32")(x)
 
 
 def _gmadet(x, dropout):
@@ -180,7 +180,7 @@ def _gmadet(x, dropout):
         x = layers.Dense(units, activation="elu")(x)
         x = layers.BatchNormalization(momentum=_MOMENTUM)(x)
         x = layers.Dropout(dropout)(x)
-    return RealColumn()(layers.Dense(2, activation="softmax")(x))
+    return RealColumn()(layers.Dense(2, activation="softmax", dtype="float32")(x))
 
 
 def _otrain(x, dropout):
@@ -193,7 +193,7 @@ def _otrain(x, dropout):
     x = layers.Flatten()(layers.MaxPooling2D(2)(x))
     x = layers.Dropout(dropout)(layers.Dense(512, activation="relu")(x))
     x = layers.Dense(256, activation="relu")(x)
-    return RealColumn()(layers.Dense(2, activation="softmax")(x))
+    return RealColumn()(layers.Dense(2, activation="softmax", dtype="float32")(x))
 
 
 def _vgg6(x, dropout):
@@ -203,7 +203,7 @@ def _vgg6(x, dropout):
         x = layers.Dropout(0.25)(layers.MaxPooling2D(pool)(x))
     x = layers.Dense(256, activation="relu")(layers.Flatten()(x))
     x = layers.Dropout(0.5)(x)
-    return layers.Dense(1, activation="sigmoid")(x)
+    return layers.Dense(1, activation="sigmoid", dtype="float32")(x)
 
 
 # Name: (builder, smallest side of a cutout that leaves a pixel to its last layer).
@@ -262,7 +262,7 @@ def build_network(name, *, size, dropout, number=0):
     scaled = keras.Input(shape, name="scaled")
     core = keras.Model(scaled, builder(scaled, dropout), name=f"{name}_{number}")
     raw = keras.Input(shape, name="cutouts")
-    score = core(NoiseScaling(name="noise_scaling")(raw))
+    score = core(NoiseScaling(name="noise_scaling", dtype="float32")(raw))
     return keras.Model(raw, score, name=f"{name}_on_raw_cutouts")
 
 
@@ -286,7 +286,7 @@ def join_networks(models):
         once for all.
     """
     raw = keras.Input(models[0].input_shape[1:], name="cutouts")
-    scaled = NoiseScaling(name="noise_scaling")(raw)
+    scaled = NoiseScaling(name="noise_scaling", dtype="float32")(raw)
     scores = [network_core(model)(scaled) for model in models]
     together = scores[0] if len(scores) == 1 else layers.Concatenate()(scores)
     return keras.Model(raw, together, name="networks_on_raw_cutouts")

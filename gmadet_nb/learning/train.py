@@ -1,6 +1,6 @@
 """Train a network on a split and save it with all that its use needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy.table import Table
@@ -37,6 +37,9 @@ class Training:
         Share of units left out.
     seed : int
         Of the weights, the order and the views of the cutouts.
+    precision : {"float32", "mixed_float16", "mixed_bfloat16"}
+        Keras's policy in training; weights are float32 in each, and so is all that
+        scores.
     """
 
     network: str
@@ -45,6 +48,7 @@ class Training:
     dropout: float
     patience: int
     seed: int
+    precision: str = "float32"
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "patience"):
@@ -68,7 +72,7 @@ class _Batches(keras.utils.PyDataset):
         self._weights = class_weights(rows)
         self._store, self._batch_size, self._rng = store, batch_size, rng
         self._order = np.arange(len(self._ids))
-        self._scaling = NoiseScaling()
+        self._scaling = NoiseScaling(dtype="float32")
         n_bytes = len(rows) * store.size**2 * len(INPUT_PLANES) * 4
         self._pixels = self._read(self._order) if n_bytes <= MEMORY_LIMIT else None
         self.on_epoch_end()
@@ -183,10 +187,7 @@ def train_network(split, store, training, *, number=0, start=None):
     judge = None
     if len(parts["validation"]):
         judge = _Batches(parts["validation"], store, batch_size=SCALE_BATCH)
-    model = build_network(
-        training.network, size=store.size, dropout=training.dropout, number=number
-    )
-    core = network_core(model)
+    model, core = _build(training, store.size, number)
     if start is not None:
         core.set_weights(start)
     _compile(
@@ -216,7 +217,24 @@ def train_network(split, store, training, *, number=0, start=None):
         ],
         verbose=0,
     )
+    if training.precision != "float32":
+        trained = core.get_weights()
+        model, core = _build(replace(training, precision="float32"), store.size, number)
+        core.set_weights(trained)
     return model, _history_table(fitted.history, monitor, settled, number=number)
+
+
+def _build(training, size, number):
+    """Return a network, and its part behind the scaling, in the wanted precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(training.precision)
+    try:
+        model = build_network(
+            training.network, size=size, dropout=training.dropout, number=number
+        )
+    finally:
+        keras.config.set_dtype_policy(before)
+    return model, network_core(model)
 
 
 def _compile(core, *, rate, n_steps):
