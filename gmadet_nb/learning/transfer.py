@@ -201,8 +201,8 @@ def describe(starts, *, target_fpr):
     loss, tpr = tuned["log_loss"] - anew["log_loss"], tuned["tpr"] - anew["tpr"]
     words = (
         f"Starting from the initial model changes the TPR by {tpr:+.3f} and the log "
-        f"loss by {loss:+.4f}. The model {starts['start'][starts['used']][0]} has the "
-        "lower log loss and is taken."
+        f"loss by {loss:+.4f}. Taken is what has the lower log loss: "
+        f"{starts['start'][starts['used']][0]}."
     )
     return "\n".join(["Out of fold,", *figures, words])
 
