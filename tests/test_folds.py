@@ -170,6 +170,23 @@ def test_the_same_seed_gives_the_same_folds(nights):
     assert (fold(split, candidates).rows == found.rows).all()
 
 
+def test_a_class_that_one_exposure_has_alone_is_said_with_its_name(nights):
+    _, split, candidates = nights
+    only = split["exposure_id"][split["part"] != "test"][0]
+    split["label"] = np.where(split["exposure_id"] == only, "real", "bogus")
+    folded = fold(split, candidates)
+    words = f"10 real .* does not see .*{only}.* has 0"
+    with pytest.raises(BadInputError, match=words):
+        folds.check_folds(folded)
+
+
+def test_folds_that_all_have_both_classes_pass(nights):
+    found, _, _ = nights
+    assert folds.check_folds(found, min_each=3) is None
+    with pytest.raises(BadInputError, match="100000 real"):
+        folds.check_folds(found, min_each=100_000)
+
+
 def test_one_fold_and_no_candidates_are_refused(nights):
     _, split, candidates = nights
     with pytest.raises(BadParameterError, match="2 or more, got 1"):

@@ -267,6 +267,24 @@ def test_a_kept_fold_is_the_very_network_and_counts_for_its_own_training_alone(
     assert "is broken" in caplog.text
 
 
+def test_a_damaged_fold_is_trained_again_and_never_stops_the_run(trained, tmp_path):
+    model, history = train.train_network(
+        trained.split, trained.store, make_training(epochs=1)
+    )
+    kept = keep(trained, tmp_path)
+    kept.save(0, model, history)
+    (path,) = (tmp_path / saving.CHECKPOINTS).iterdir()
+    whole, rng = path.read_bytes(), np.random.default_rng(7)
+    # The heads and the list of files at the end are where a byte counts most.
+    near_ends = np.concatenate([np.arange(400), len(whole) - 1 - np.arange(1200)])
+    for at in rng.choice(near_ends, size=60, replace=False):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        found = kept.load(0)
+        assert found is None or found[1].colnames == history.colnames
+
+
 def test_a_finished_model_keeps_no_checkpoints(trained, tmp_path):
     run = RunDir(tmp_path)
     folder = run.model_dir / saving.CHECKPOINTS

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,6 +14,17 @@ from astropy.table import Table
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning import dataset, networks, train
 from gmadet_nb.learning.saving import CHECKPOINTS, installed_versions, training_hash
+
+# What numpy and zipfile raise at bytes that are not as they were written.
+_BROKEN = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,  # NotImplementedError too: flags of encryption, methods unknown
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +99,7 @@ class Checkpoints:
                 number=k,
             )
             model.set_weights(weights)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
             logger.warning(
                 "'%s' is broken (%s): its fold is trained again.", path, error
             )

@@ -160,6 +160,11 @@ def _fit_networks(folds, store, training, checkpoints, initial):
 
     def fit(rows, k):
         found = checkpoints.load(k) if checkpoints else None
+        if not np.any(rows["part"] == "validation"):
+            notes.append(
+                f"Network {k + 1} has no validation candidates: its best pass is that "
+                "of the lowest training loss."
+            )
         if found:
             notes.append(f"Fold {k + 1} of {folds.n_folds} was trained before.")
         else:
