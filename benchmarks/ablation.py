@@ -143,13 +143,9 @@ def _shifted(pixels, *, rng, reach=2):
 # Name: what becomes of the network, of the store, of the training, of the views.
 VARIANTS = {
     "as it is": {},
-    "half the channels": {"network": lambda: channels((16,), (16, 16), (32, 32, 48))},
-    "three quarters": {"network": lambda: channels((12,), (24, 24), (48, 48, 64))},
+    "twice the channels": {"network": lambda: channels((16,), (32, 32), (64, 64, 96))},
     "first step of 2": {
-        "network": lambda: channels((16,), (32, 32), (64, 64, 96), strides=2)
-    },
-    "twice the channels": {
-        "network": lambda: channels((32,), (64, 64), (128, 128, 192))
+        "network": lambda: channels((16,), (16, 16), (32, 32, 48), strides=2)
     },
     "difference only": {"store": difference_only},
     "residuals of the PSF fit": {"store": fit_residuals},

@@ -150,8 +150,12 @@ def _conv(x, filters, activation="relu", **kwargs):
     return layers.Conv2D(filters, 3, activation=activation, **kwargs)(x)
 
 
-def small_network(x, dropout, *, blocks=((16,), (32, 32), (64, 64, 96)), strides=1):
-    """Build our own: six convolutions, pooled over the whole and at the center."""
+def small_network(x, dropout, *, blocks=((16,), (16, 16), (32, 32, 48)), strides=1):
+    """Build our own: six convolutions, pooled over the whole and at the center.
+
+    Twice the channels gain nothing that could be measured (``benchmarks.ablation``)
+    and halve the speed of scoring.
+    """
     for i, block in enumerate(blocks):
         if i > 0:
             x = layers.MaxPooling2D(2, padding="same")(x)
