@@ -35,7 +35,7 @@ def make_points(exposures, x, y, name, *, flux=1000.0, ra=150.0, dec=20.0):
     )
 
 
-def make_mover(exposures, name="m", *, speed=2.0, start=(100.0, 200.0), **columns):
+def make_mover(exposures, name="m", *, speed=1.0, start=(100.0, 200.0), **columns):
     """Let one move at a speed [pixel/minute], twice as fast in x as in y."""
     minutes = (exposures["mjd"] - exposures["mjd"][0]) * 1440
     x, y = start[0] + speed * minutes, start[1] + speed * minutes / 2
@@ -111,21 +111,58 @@ def test_without_times_nothing_moves():
     assert find_moving(mover[:0], exposures) == []
 
 
-def test_chance_makes_few_paths(rng):
-    n_paths = 0
-    for _ in range(30):
-        exposures = make_exposures(5)
-        points = [
+def make_crowd(exposures, n_each, rng):
+    """Draw point-like candidates at random, n in each exposure, in a million pixels."""
+    n = len(exposures)
+    return vstack(
+        [
             make_points(
                 exposures,
-                rng.uniform(0, 1000, 5),
-                rng.uniform(0, 1000, 5),
+                rng.uniform(0, 1000, n),
+                rng.uniform(0, 1000, n),
                 f"c{i}",
-                flux=np.exp(rng.uniform(0, np.log(25), 5)),
+                flux=np.exp(rng.uniform(0, np.log(25), n)),
             )
-            for i in range(15)
+            for i in range(n_each)
         ]
-        n_paths += len(find_moving(vstack(points), exposures)) / 3
-    # 10 triples of exposures x 15^3 x 28 px of 10^6 x (0.43)^2 of like flux: 0.18 a
-    # night, 5.3 in 30; five sigma of Poisson above it.
-    assert n_paths < 5.3 + 5 * np.sqrt(5.3)
+    )
+
+
+def test_what_is_faster_than_a_minor_planet_is_no_path():
+    exposures = make_exposures(4)
+    # 1.3 pixel a minute in x and half of that in y are 2.2 arcsec a minute.
+    assert find_moving(make_mover(exposures, speed=1.3), exposures) == []
+    assert len(find_moving(make_mover(exposures, speed=1.1), exposures)) == 4
+
+
+@pytest.mark.parametrize("n_each", [15, 40, 80, 150])
+def test_random_candidates_are_on_no_path(rng, n_each):
+    exposures = make_exposures(5)
+    n_found = sum(
+        len(find_moving(make_crowd(exposures, n_each, rng), exposures))
+        for _ in range(5)
+    )
+    # Ten triples of exposures, whose ends are within 2 arcsec a minute (500 to 3,400 px
+    # of 10^6) and of like flux (0.43), the third within 28 px: of 150 each 0.35 paths a
+    # night, 1.8 in five; five sigma of Poisson above it.
+    assert n_found <= 3 * (1.8 + 5 * np.sqrt(1.8))
+
+
+def test_where_chance_makes_paths_it_takes_more_exposures(rng, caplog):
+    caplog.set_level("INFO")
+    exposures = make_exposures(5)
+    exposures["mjd"] = 60000 + np.arange(5) / 24
+    crowd = make_crowd(exposures, 150, rng)
+    # In an hour an object can be anywhere within 80 px: lines through three are many.
+    assert len(find_moving(crowd, exposures)) == 0
+    assert "chance explains them" in caplog.text
+    mover = make_mover(exposures, speed=0.2)
+    found = find_moving(vstack([crowd, mover]), exposures)
+    assert set(found) >= set(mover["candidate_id"])
+    # One of the crowd may lie on the way, too.
+    assert len(found) <= 6
+
+
+def test_no_light_is_on_no_path():
+    exposures = make_exposures(4)
+    assert find_moving(make_mover(exposures, flux=-5.0), exposures) == []
