@@ -200,7 +200,7 @@ def near_other_part(places, part, *, margin, square=False):
     ):
         mine, other = part == name, np.isin(part, others)
         near[mine] = seen_places(
-            places[mine], places[other], radius=margin, square=True
+            places[mine], places[other], radius=margin, square=square
         )
     return near
 
