@@ -20,6 +20,7 @@ from gmadet_nb.learning import (
     labels,
     leaks,
     places,
+    same_pixels,
     saving,
     splitting,
     train,
@@ -113,6 +114,7 @@ def divide(name, run, *, seed):
     own = candidates["candidate_id"][sky_s_own(name, candidates)]
     injected = np.asarray(labelled["label_origin"] == "injected")
     labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
+    labelled, _ = same_pixels.keep_one_of_each(labelled, store)
     same = {
         "margin": store.size,
         "pixel_scale": places.typical_pixel_scale(run.read_table("exposures")),

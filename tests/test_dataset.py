@@ -4,7 +4,7 @@ from astropy.table import Table
 from toy_cutouts import make_candidates, no_labels, write_store
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import dataset, folds, leaks, splitting
+from gmadet_nb.learning import dataset, folds, leaks, same_pixels, splitting
 from gmadet_nb.learning.cube import write_cube
 from gmadet_nb.learning.cutouts import CutoutStore, create_store
 from gmadet_nb.learning.label_log import LabelLog
@@ -277,24 +277,77 @@ def test_an_exposure_in_two_folds_is_a_leak(rng):
         leaks.check_leaks(split)
 
 
-def test_a_cutout_that_comes_again_on_another_side_is_a_leak(rng, tmp_path):
-    candidates = make_candidates(4, 30, rng=rng)
-    split = split_toy(candidates)
+@pytest.fixture
+def folded(rng, tmp_path):
+    """Return a split with folds, noise for its cutouts, and how to look for leaks."""
+    candidates = make_candidates(6, 30, rng=rng)
+    parts = split_toy(candidates)
+    found = folds.make_folds(
+        parts, candidates, n_folds=2, margin=MARGIN, pixel_scale=1.0, rng=rng
+    )
+    split = folds.add_folds(parts, found)
     pixels = rng.normal(size=(len(split), 8, 8, 3)).astype(np.float32)
-    pixels[:2] = np.nan  # nothing measured in two: alike, and no leak
-    where = [np.flatnonzero(split["part"] == part)[-1] for part in ("training", "test")]
 
-    def check(name):
-        path = tmp_path / name
+    def write():
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
         with create_store(path, size=8) as writer:
             writer.append(split["candidate_id"], "all", pixels)
-        with CutoutStore(path) as store:
-            return leaks.check_leaks(split, store=store)
+        return CutoutStore(path)
 
-    assert set(check("one.h5").values()) == {0}
-    pixels[where[1]] = pixels[where[0]]
+    return split, pixels, write
+
+
+def test_a_cutout_that_comes_again_on_another_side_is_a_leak(folded):
+    split, pixels, write = folded
+    assert set(leaks.check_leaks(split, store=write()).values()) == {0}
+    one, two = (np.flatnonzero(split["part"] == p)[-1] for p in ("training", "test"))
+    pixels[two] = pixels[one]
+    ids = ", ".join(split["candidate_id"][np.sort([one, two])])
+    with pytest.raises(BadInputError, match=f"another side: 2; the same are {ids}"):
+        leaks.check_leaks(split, store=write())
+
+
+def test_a_cutout_in_two_folds_is_a_leak_though_both_train(folded):
+    split, pixels, write = folded
+    training = np.asarray(split["part"] == "training")
+    one, two = (np.flatnonzero(training & (split["fold"] == k))[0] for k in (0, 1))
+    pixels[two] = pixels[one]
     with pytest.raises(BadInputError, match="the same as one on another side: 2"):
-        check("two.h5")
+        leaks.check_leaks(split, store=write())
+    # Within a fold no model judges what it has trained on.
+    pixels[two] += 1
+    pixels[np.flatnonzero(training & (split["fold"] == 0))[1]] = pixels[one]
+    assert set(leaks.check_leaks(split, store=write()).values()) == {0}
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_differences_of_one_value_are_alike_and_no_leak(folded, value):
+    split, pixels, write = folded
+    for part in ("training", "test"):
+        pixels[np.flatnonzero(split["part"] == part)[:3], ..., -1] = value
+    store = write()
+    assert set(leaks.check_leaks(split, store=store).values()) == {0}
+    labels, counts = same_pixels.keep_one_of_each(split, store)
+    assert len(labels) == len(split)
+    assert counts == {"n_repeated": 0, "n_contradicting": 0, "n_constant": 6}
+
+
+def test_one_of_the_same_cutouts_stays_and_a_person_s_label_counts_first(folded):
+    split, pixels, write = folded
+    labels = split["candidate_id", "label", "label_origin"]
+    labels["label_origin"] = labels["label_origin"].astype("U12")
+    labels["label"][:9] = ["bogus"] * 3 + ["bogus", "bogus", "real"] + ["real"] * 3
+    labels["label_origin"][:9] = "unmatched"
+    labels["label_origin"][5] = "human:an"
+    labels["label"][8] = "bogus"
+    for start in (0, 3, 6):
+        pixels[start : start + 3] = pixels[start]
+    kept, counts = same_pixels.keep_one_of_each(labels, write())
+    # The first of the first three; the human one; none where real and bogus differ.
+    stays = [str(key) for key in labels["candidate_id"][[0, 5]]]
+    assert list(kept["candidate_id"][:2]) == stays
+    assert list(kept["candidate_id"][2:]) == list(labels["candidate_id"][9:])
+    assert counts == {"n_repeated": 4, "n_contradicting": 3, "n_constant": 0}
 
 
 @pytest.mark.parametrize("wanted", [0.1, 0.3, 0.9])

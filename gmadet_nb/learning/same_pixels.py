@@ -1,0 +1,87 @@
+"""Cutouts that are the same bit by bit: one alert twice, under two names."""
+
+import hashlib
+import logging
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+READ_BATCH = 512
+
+
+def find_same(candidate_ids, store):
+    """Find cutouts whose difference is, pixel by pixel, that of another one.
+
+    A difference of one value alone (0 behind a mask or beyond the edge, or nothing
+    measured at all) says nothing and is held against none.
+
+    Parameters
+    ----------
+    candidate_ids : (n,) sequence of str
+        Which cutouts.
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Where they are.
+
+    Returns
+    -------
+    groups : list of (m,) int arrays
+        Rows that are the same, two or more in each group.
+    n_constant : int
+        How many were not compared.
+    """
+    rows, n_constant = {}, 0
+    for start in range(0, len(candidate_ids), READ_BATCH):
+        pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., -1]
+        for i, cutout in enumerate(pixels, start=start):
+            measured = cutout[np.isfinite(cutout)]
+            if (measured == measured[:1]).all():
+                n_constant += 1
+                continue
+            digest = hashlib.sha256(cutout.tobytes()).digest()
+            rows.setdefault(digest, []).append(i)
+    return [np.array(some) for some in rows.values() if len(some) > 1], n_constant
+
+
+def keep_one_of_each(labels, store):
+    """Leave out all but one of candidates with the same cutout.
+
+    An alert that a survey has sent twice, or two files that hold the same exposure.
+    The first stays, one labelled by a person before others; none where two labels
+    contradict each other.
+
+    Parameters
+    ----------
+    labels : astropy.table.Table
+        From `gmadet_nb.learning.dataset.gather_labels`.
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Their cutouts.
+
+    Returns
+    -------
+    labels : astropy.table.Table
+        The rows that stay, in their order.
+    counts : dict
+        ``n_repeated``, ``n_contradicting``: rows left out; ``n_constant``: not
+        compared.
+    """
+    groups, n_constant = find_same(labels["candidate_id"], store)
+    label = np.asarray(labels["label"])
+    human = np.char.startswith(np.asarray(labels["label_origin"]).astype(str), "human:")
+    stays = np.ones(len(labels), bool)
+    n_contradicting = 0
+    for group in groups:
+        first = group[human[group]] if human[group].any() else group
+        stays[group] = False
+        if len(set(label[first])) == 1:
+            stays[first[0]] = True
+        else:
+            n_contradicting += len(group)
+    counts = {
+        "n_repeated": int((~stays).sum()) - n_contradicting,
+        "n_contradicting": n_contradicting,
+        "n_constant": n_constant,
+    }
+    if not stays.all():
+        logger.info("Of cutouts that are the same one is kept: %s.", counts)
+    return labels[stays], counts
