@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.classifier_work import CUTS, OURS
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate
-from gmadet_nb.learning.baselines import lowest_threshold
+from gmadet_nb.learning.baselines import by_rank
 from gmadet_nb.learning.calibration import (
     cross_entropy,
     fit_temperature,
@@ -51,14 +51,15 @@ def measure(split, method, scores, *, target_fpr):
     bogus[chooses] = choosing_rows(rows[chooses], target_fpr=target_fpr)
     test = np.asarray(rows["part"] == "test")
     test &= ~np.asarray(rows["place_in_training"], bool)
-    threshold = lowest_threshold(scores[bogus], target_fpr)
-    kept = scores >= threshold
+    if method in CUTS:
+        scores = by_rank(scores)
+    kept = scores >= evaluate.choose_threshold(scores[bogus], target_fpr).value
     found = {}
     for name, (low, high) in BANDS.items():
         some = test & real & (snr > low) & (snr <= high)
         found[name] = rate(int(kept[some].sum()), int(some.sum()))
     found["fpr"] = rate(int(kept[test & ~real].sum()), int((test & ~real).sum()))
-    found["auc"] = {"value": evaluate.auc(real[test], np.maximum(scores[test], -1e30))}
+    found["auc"] = {"value": evaluate.auc(real[test], scores[test])}
     found["n_bogus"] = {"value": int(bogus.sum())}
     if method not in CUTS:
         found["ece"] = _calibration_error(
@@ -80,7 +81,7 @@ def figures_on(split, some, scores):
     """
     real = np.asarray(split.rows["label"] == "real")[some]
     snr = as_floats(split.numbers["snr"])[some]
-    kept = scores >= lowest_threshold(scores[~real], 0.01)
+    kept = scores >= evaluate.choose_threshold(scores[~real], 0.01).value
     fit = fit_temperature(logit(scores), real)
     found = {
         "log_loss": cross_entropy(real, fit.apply(logit(scores))),

@@ -3,7 +3,6 @@
 import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.crossfit import choosing_rows
@@ -27,7 +26,8 @@ def cuts(candidates):
     Returns
     -------
     dict
-        Name to (n,) array; what is not in the table is left out.
+        Name to (n,) array; what is not in the table, or NaN everywhere as for stamps,
+        is left out.
     """
     names = {"snr", "fwhm", "psf_fwhm", "psf_chi2"} & set(candidates.colnames)
     value = {name: as_floats(candidates[name]) for name in names}
@@ -39,15 +39,15 @@ def cuts(candidates):
             found["FWHM-ratio cut"] = -np.abs(np.log(value["fwhm"] / value["psf_fwhm"]))
     if "psf_chi2" in value:
         found["PSF-chi2 cut"] = -value["psf_chi2"]
-    return found
+    return {name: some for name, some in found.items() if np.isfinite(some).any()}
 
 
 def compare(split, scores, candidates, *, target_fpr):
     """Compare cuts, trees, networks and the model at the same false-positive rate.
 
-    Each gets its threshold from the folded candidates, for which ``scores`` are
-    out of fold, and is judged on the test part, at places that training has not
-    seen.
+    Each gets its threshold as the card's is chosen, from the folded candidates, for
+    which ``scores`` are out of fold, and is judged on the test part, at places that
+    training has not seen.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def compare(split, scores, candidates, *, target_fpr):
     used = split[np.asarray(split["used"], bool)]
     rows = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
     numbers = candidates[[rows[str(key)] for key in used["candidate_id"]]]
-    judged = dict(cuts(numbers))
+    judged = {name: by_rank(values) for name, values in cuts(numbers).items()}
     for column in ("trees_score", "network_score", "score"):
         if column in scores.colnames:
             known = dict(zip(scores["candidate_id"], scores[column], strict=True))
@@ -80,37 +80,41 @@ def compare(split, scores, candidates, *, target_fpr):
     real = np.asarray(used["label"] == "real")
     test = np.asarray(used["part"] == "test")
     clean = test & ~np.asarray(used["place_in_training"], bool)
-    bogus = choosing_rows(used, target_fpr=target_fpr) & ~test
+    bogus = np.zeros(len(used), bool)
+    bogus[~test] = choosing_rows(used[~test], target_fpr=target_fpr)
     snr = as_floats(numbers["snr"])
     found = []
     for name, values in judged.items():
-        values = np.where(np.isfinite(values), values, -np.inf)
-        threshold = lowest_threshold(values[bogus], target_fpr)
-        figures = _figures(real, values, snr, clean, threshold=threshold)
+        threshold = evaluate.choose_threshold(values[bogus], target_fpr)
+        figures = _figures(real, values, snr, clean, threshold=threshold.value)
         found.append({"judge": name} | figures)
     return Table(rows=found)
 
 
-def lowest_threshold(bogus, target_fpr):
-    """Return a threshold that keeps no more bogus than wanted.
+def by_rank(values):
+    """Return values as their rank, from 0 for the lowest to 1 for the highest.
 
-    As `gmadet_nb.learning.evaluate.choose_threshold`, of values of any range.
+    Then `gmadet_nb.learning.evaluate.choose_threshold` serves a cut in any unit as it
+    serves a score. What is not finite passes no cut: -1, below all.
+
+    Parameters
+    ----------
+    values : (n,) float array
+        Real ones at the high end.
+
+    Returns
+    -------
+    (n,) float array
     """
-    if not len(bogus):
-        raise BadInputError(
-            "A cut must be chosen from bogus candidates outside the test part, got "
-            "none. Label some in 06_label."
-        )
-    falling = np.sort(bogus)[::-1]
-    refused = falling[int(np.floor(target_fpr * len(bogus)))]
-    above = falling[falling > refused]
-    middle = (above[-1] + refused) / 2 if len(above) else refused
-    return max(middle, np.nextafter(refused, np.inf))
+    rank, good = np.full(len(values), -1.0), np.isfinite(values)
+    levels, which = np.unique(values[good], return_inverse=True)
+    rank[good] = which / max(len(levels) - 1, 1)
+    return rank
 
 
 def _figures(real, values, snr, some, *, threshold):
     """Return the area and the rates of one judge on some rows."""
-    figures = {"auc": evaluate.auc(real[some], np.maximum(values[some], -1e30))}
+    figures = {"auc": evaluate.auc(real[some], values[some])}
     both = evaluate.rates_at(real[some], values[some], threshold)
     rates = {"fpr": both["fpr"], "tpr": both["tpr"]}
     for name, (low, high) in BANDS.items():
