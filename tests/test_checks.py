@@ -6,7 +6,13 @@ from astropy.table import Table
 from fake_run import make_run
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import check_inference, check_simulation, evaluate, labeling
+from gmadet_nb.learning import (
+    check_inference,
+    check_simulation,
+    crossfit,
+    evaluate,
+    labeling,
+)
 
 
 def make_sources(n=400, m50=20.0, seed=0):
@@ -153,6 +159,65 @@ def test_who_has_an_out_of_fold_score_is_judged_by_it_and_counts_as_not_seen(run
     doubted = evaluate.suspects(check.split, check.scores)
     some = doubted[np.isin(doubted["candidate_id"], trained)]
     assert [known[key] for key in some["candidate_id"]] == list(some["score"])
+
+
+def train_anew(run, card):
+    """Write a card, and out-of-fold scores of 0.25 of that model."""
+    split = run.read_table("split")
+    out_of_fold = split[split["part"] == "training"]["candidate_id",]
+    out_of_fold["score"] = 0.25
+    run.write_table("out_of_fold", crossfit.name_model(out_of_fold, card))
+    run.write_json(run.model_dir / "model.json", card)
+
+
+CARD = {"threshold": 0.5, "training_hash": "ab12", "created": "2024-01-01T00:00:00"}
+
+
+def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
+    train_anew(run, CARD)
+    split = run.read_table("split")
+    split["fold"] = np.where(split["part"] == "test", -1, 1)
+    run.write_table("split", split)
+    other = tmp_path / "other" / "model"
+    other.mkdir(parents=True)
+    run.write_json(other / "model.json", CARD | {"threshold": 0.7})
+    check = check_inference.read_check_input(run, workflow="train", model=str(other))
+    assert check.card["threshold"] == 0.7
+    assert list(check.scores["score"]) == list(run.read_table("scores")["score"])
+    # Which of its models had not seen a candidate is not known.
+    assert set(check.split["fold"]) == {-1}
+    checked = check_inference.join_checked(check)
+    np.testing.assert_array_equal(checked["seen"], checked["exposure_id"] == "night_00")
+    assert set(check_inference.calibration(check, rng=rng)) == {"test"}
+    none = {name: [] for name in ("transient_id", "detected", "kept", "rank")}
+    ranked = check_inference.rank_candidates(
+        checked, threshold=0.7, fwhm_ratio_min=0.5, fwhm_ratio_max=4.2
+    )
+    metrics = check_inference.summarize_check(
+        check, ranked, Table(none), threshold=0.7, snr_bins=[], mag_bins=[]
+    )
+    assert set(metrics["parts"]) == {"test"}
+
+
+@pytest.mark.parametrize("model", ["", "by name"])
+def test_the_own_model_by_any_name_has_its_out_of_fold_scores(run, model):
+    train_anew(run, CARD)
+    folder = f"{run.root}/../{run.root.name}/model" if model else ""
+    check = check_inference.read_check_input(run, workflow="train", model=folder)
+    assert (np.asarray(check.scores["score"]) == 0.25).sum() == np.sum(
+        check.scores["out_of_fold"]
+    )
+    assert np.sum(check.scores["out_of_fold"]) > 0
+
+
+@pytest.mark.parametrize("name", ["training_hash", "created"])
+def test_out_of_fold_scores_of_an_earlier_training_are_refused(run, name):
+    train_anew(run, CARD)
+    run.write_json(run.model_dir / "model.json", CARD | {name: "another"})
+    with pytest.raises(
+        BadInputError, match=f"{name} are not those of the card. Run 08"
+    ):
+        check_inference.read_check_input(run, workflow="train", model="")
 
 
 def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):

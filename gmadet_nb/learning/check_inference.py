@@ -8,7 +8,7 @@ from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import calibration_error, evaluate
-from gmadet_nb.learning.crossfit import with_out_of_fold
+from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
 
 WORKFLOWS = ("train", "apply", "stamps")
@@ -37,7 +37,8 @@ class CheckInput:
     """What 10_check_inference reads; a table that a workflow has not is empty.
 
     The scores of candidates that trained are those of the model that had not seen
-    them.
+    them, where the model is the run's own. Which folds another one has not seen is not
+    known: then ``split`` has none, and what this run would train on counts as seen.
 
     Attributes
     ----------
@@ -47,6 +48,8 @@ class CheckInput:
         As in the run folder.
     card : dict
         The model's card.
+    own : bool
+        Whether the model is that of this run.
     """
 
     workflow: str
@@ -55,6 +58,7 @@ class CheckInput:
     crossmatch: Table
     split: Table
     card: dict
+    own: bool
 
 
 def read_check_input(run, *, workflow, model):
@@ -72,22 +76,34 @@ def read_check_input(run, *, workflow, model):
     Returns
     -------
     CheckInput
+
+    Raises
+    ------
+    BadInputError
+        If the out-of-fold scores are of another training than the run's model.
     """
     if workflow not in WORKFLOWS:
         raise BadParameterError(
             f"workflow must be one of {WORKFLOWS}, got {workflow!r}."
         )
     folder = Path(model) if model else run.model_dir
-    scores = run.read_table("scores")
-    if workflow != "apply":
-        scores = with_out_of_fold(scores, run.read_table("out_of_fold"))
+    own = folder.resolve() == run.model_dir.resolve()
+    card, scores = run.read_json(folder / "model.json"), run.read_table("scores")
+    split = _empty(_SPLIT) if workflow == "apply" else run.read_table("split")
+    if workflow != "apply" and own:
+        out_of_fold = run.read_table("out_of_fold")
+        check_model(out_of_fold, card)
+        scores = with_out_of_fold(scores, out_of_fold)
+    elif "fold" in split.colnames:
+        split["fold"] = -1
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),
         scores=scores,
         crossmatch=run.read_table("crossmatch"),
-        split=_empty(_SPLIT) if workflow == "apply" else run.read_table("split"),
-        card=run.read_json(folder / "model.json"),
+        split=split,
+        card=card,
+        own=own,
     )
 
 
@@ -282,8 +298,9 @@ def find_truth(truth, ranked, exposures):
 def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
     """Return what 10_check_inference writes to ``metrics.json``.
 
-    ``parts`` is as `gmadet_nb.learning.evaluate.metrics` gives it, empty in
-    the workflow "apply"; ``truth`` counts the known transients.
+    ``parts`` is as `gmadet_nb.learning.evaluate.metrics` gives it, without
+    "out_of_fold" for a model from elsewhere and empty in the workflow "apply";
+    ``truth`` counts the known transients.
     """
     parts = {}
     if len(check.split):
@@ -295,6 +312,8 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
             snr_bins=snr_bins,
             mag_bins=mag_bins,
         )
+    if not check.own:
+        parts.pop("out_of_fold", None)
     detected = np.asarray(found["detected"], bool)
     return {
         "workflow": check.workflow,
@@ -325,11 +344,13 @@ def calibration(check, *, rng):
     Returns
     -------
     dict
-        As `gmadet_nb.learning.calibration_error.measure` gives it.
+        As `gmadet_nb.learning.calibration_error.measure` gives it; without
+        "out_of_fold" for a model from elsewhere.
     """
     if not len(check.split):
         return {}
-    return calibration_error.measure(check.split, check.scores, rng=rng)
+    found = calibration_error.measure(check.split, check.scores, rng=rng)
+    return {part: found[part] for part in found if check.own or part != "out_of_fold"}
 
 
 def write_list(run, check, ranked, suspects):

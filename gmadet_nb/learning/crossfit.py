@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from gmadet_nb.errors import BadInputError
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.calibration import probability
+
+_OF_MODEL = ("training_hash", "created")  # of the card
 
 
 def out_of_fold(folds, fit):
@@ -128,3 +131,35 @@ def with_out_of_fold(scores, out_of_fold):
     inside = set(out_of_fold["candidate_id"])
     table["out_of_fold"] = np.array([key in inside for key in keys], bool)
     return table
+
+
+def name_model(out_of_fold, card):
+    """Return out-of-fold scores whose ``meta`` says which model they belong to."""
+    table = out_of_fold.copy()
+    table.meta |= {name: card[name] for name in _OF_MODEL}
+    return table
+
+
+def check_model(out_of_fold, card):
+    """Raise if out-of-fold scores are not those of the model with this card.
+
+    Parameters
+    ----------
+    out_of_fold : astropy.table.Table
+        From `name_model`.
+    card : dict
+        The model's card.
+
+    Raises
+    ------
+    BadInputError
+        If they were written with another model, or by an earlier version.
+    """
+    differ = [
+        name for name in _OF_MODEL if out_of_fold.meta.get(name) != card.get(name)
+    ]
+    if differ:
+        raise BadInputError(
+            "out_of_fold.ecsv must be of the model that judges, and its "
+            f"{' and '.join(differ)} are not those of the card. Run 08_train again."
+        )
