@@ -5,7 +5,7 @@
 Each split holds out whole exposures; the threshold is chosen without them, and the
 rates are read on them, at places that training has not seen. What is printed is the
 median over the seeds. What a classifier says is kept in ``runs/bench_classifier`` and
-not trained again.
+not trained again while split, settings and code are the same.
 """
 
 import argparse

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table
 
+from benchmarks import classifier_kept
 from benchmarks.classifier_sets import FOLDER, sky_s_own
 from benchmarks.published import RECIPES, train_published
 from gmadet_nb.files.rundir import RunDir, atomic_path
@@ -152,6 +153,8 @@ def how(seed, *, network="small"):
 def scores_of(split, method, *, target_fpr):
     """Return what a method says of every row, from the file where it is kept.
 
+    What is kept of another split, or of other code, is not taken.
+
     Returns
     -------
     scores : (n,) float array
@@ -165,18 +168,20 @@ def scores_of(split, method, *, target_fpr):
         return np.where(np.isfinite(values), values, -np.inf), np.nan
     kind = "ours" if method in OURS else method.replace(" ", "_")
     path = FOLDER / "scores" / f"{split.name}_{split.seed}_{kind}.ecsv"
-    if path.is_file():
-        table = Table.read(path)
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    settings = how(split.seed)
+    made_of = classifier_kept.made_of(
+        split.table, kind, settings=settings, target_fpr=target_fpr
+    )
+    table = classifier_kept.read(path, made_of)
+    if table is None:
         start = time.perf_counter()
         if kind == "ours":
             table = _train_ours(split, target_fpr=target_fpr)
         else:
             table = _train_other(split, method)
-        table.meta["seconds"] = table.meta.get("seconds", time.perf_counter() - start)
-        with atomic_path(path) as temporary:
-            table.write(temporary, format="ascii.ecsv")
+        seconds = table.meta.get("seconds", time.perf_counter() - start)
+        table.meta |= {"seconds": seconds, "made_of": made_of}
+        classifier_kept.write(path, table)
     values = evaluate.with_scores(split.rows, table)
     column = _COLUMNS.get(method, "score")
     known = dict(zip(table["candidate_id"], table[column], strict=True))

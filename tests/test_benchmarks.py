@@ -9,14 +9,14 @@ import pytest
 from astropy.table import Table
 from star_fields import true_psf
 
-from benchmarks import bench_chain, classifier_figures
+from benchmarks import bench_chain, classifier_figures, classifier_work
 from benchmarks.field import make_pair, turn
 from benchmarks.judge import Made, judge_rows
 from benchmarks.made_up import make_run
 from benchmarks.physics import SECTIONS
 from benchmarks.watch import LineWatch
 from gmadet_nb.campaign.steps.products import read_planes
-from gmadet_nb.learning import labeling
+from gmadet_nb.learning import labeling, networks
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.label_context import Context
 
@@ -140,3 +140,63 @@ def test_rates_of_a_classifier_are_read_at_a_threshold_chosen_without_the_test_p
     # Real ones from 0.594 on: four fifths.
     assert found["tpr_bright"]["value"] == pytest.approx(0.81, abs=0.08)
     assert np.isnan(found["tpr_faint"]["value"])
+
+
+@pytest.fixture
+def trainings(tmp_path, monkeypatch):
+    """Train nothing, and list what would have been trained."""
+    done = []
+
+    def train(split, method):
+        done.append(method)
+        ids = split.rows["candidate_id"]
+        return Table({"candidate_id": ids, "score": np.full(len(ids), len(done) / 10)})
+
+    monkeypatch.setattr(classifier_work, "FOLDER", tmp_path)
+    monkeypatch.setattr(classifier_work, "_train_other", train)
+    return done
+
+
+def make_folded(**changes):
+    """Return a division of four candidates."""
+    table = Table({"candidate_id": ["a", "b", "c", "d"]})
+    table["label"], table["part"] = "real", "training"
+    table["fold"], table["border"], table["used"] = 0, False, True
+    for name, value in changes.items():
+        table[name][1] = value
+    return classifier_work.Split(
+        name="demo", seed=1, run=None, candidates=table, table=table
+    )
+
+
+def test_scores_are_kept_for_the_same_split_and_trained_anew_for_another(
+    trainings, capsys
+):
+    def ask(split):
+        return classifier_work.scores_of(split, "gmadet", target_fpr=0.01)[0]
+
+    assert list(ask(make_folded())) == list(ask(make_folded())) == [0.1] * 4
+    assert capsys.readouterr().out == ""
+    for i, change in enumerate(({"label": "bogu"}, {"part": "test"}, {"fold": 1})):
+        assert list(ask(make_folded(**change))) == [(i + 2) / 10] * 4
+        said = "demo_1_gmadet.ecsv: not the same split; training anew."
+        assert said in capsys.readouterr().out
+    assert trainings == ["gmadet"] * 4
+
+
+@pytest.mark.parametrize("method", ["gmadet", "gmadet as published"])
+def test_scores_of_other_settings_or_other_code_are_not_taken(
+    trainings, monkeypatch, capsys, method
+):
+    def ask():
+        classifier_work.scores_of(make_folded(), method, target_fpr=0.01)
+
+    ask()
+    monkeypatch.setattr(classifier_work, "EPOCHS", 31)
+    ask()
+    assert "not the same settings" in capsys.readouterr().out
+    monkeypatch.setattr(networks, "__file__", __file__)
+    ask()
+    assert "not the same code" in capsys.readouterr().out
+    ask()
+    assert len(trainings) == 3
