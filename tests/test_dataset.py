@@ -328,8 +328,14 @@ def test_differences_of_one_value_are_alike_and_no_leak(folded, value):
     store = write()
     assert set(leaks.check_leaks(split, store=store).values()) == {0}
     labels, counts = same_pixels.keep_one_of_each(split, store)
-    assert len(labels) == len(split)
-    assert counts == {"n_repeated": 0, "n_contradicting": 0, "n_constant": 6}
+    n_blank = 6 if np.isnan(value) else 0
+    assert len(labels) == len(split) - n_blank
+    assert counts == {
+        "n_repeated": 0,
+        "n_contradicting": 0,
+        "n_blank": n_blank,
+        "n_constant": 6,
+    }
 
 
 def test_one_of_the_same_cutouts_stays_and_a_person_s_label_counts_first(folded):
@@ -347,7 +353,21 @@ def test_one_of_the_same_cutouts_stays_and_a_person_s_label_counts_first(folded)
     stays = [str(key) for key in labels["candidate_id"][[0, 5]]]
     assert list(kept["candidate_id"][:2]) == stays
     assert list(kept["candidate_id"][2:]) == list(labels["candidate_id"][9:])
-    assert counts == {"n_repeated": 4, "n_contradicting": 3, "n_constant": 0}
+    assert counts == {
+        "n_repeated": 4,
+        "n_contradicting": 3,
+        "n_blank": 0,
+        "n_constant": 0,
+    }
+
+
+def test_where_nothing_is_measured_nothing_is_learned(folded):
+    split, pixels, write = folded
+    pixels[[1, 4], ..., -1] = np.nan
+    kept, counts = same_pixels.keep_one_of_each(split, write())
+    left_out = set(split["candidate_id"]) - set(kept["candidate_id"])
+    assert left_out == set(split["candidate_id"][[1, 4]])
+    assert counts["n_blank"] == 2
 
 
 @pytest.mark.parametrize("wanted", [0.1, 0.3, 0.9])

@@ -1,4 +1,4 @@
-"""Cutouts that are the same bit by bit: one alert twice, under two names."""
+"""Cutouts to leave out: the same bit by bit under two names, or nothing measured."""
 
 import hashlib
 import logging
@@ -29,26 +29,32 @@ def find_same(candidate_ids, store):
         Rows that are the same, two or more in each group.
     n_constant : int
         How many were not compared.
+    blank : (k,) int array
+        Rows in which nothing is measured, among these.
     """
-    rows, n_constant = {}, 0
+    rows, n_constant, blank = {}, 0, []
     for start in range(0, len(candidate_ids), READ_BATCH):
         pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., -1]
         for i, cutout in enumerate(pixels, start=start):
             measured = cutout[np.isfinite(cutout)]
             if (measured == measured[:1]).all():
                 n_constant += 1
+                if not len(measured):
+                    blank.append(i)
                 continue
             digest = hashlib.sha256(cutout.tobytes()).digest()
             rows.setdefault(digest, []).append(i)
-    return [np.array(some) for some in rows.values() if len(some) > 1], n_constant
+    groups = [np.array(some) for some in rows.values() if len(some) > 1]
+    return groups, n_constant, np.array(blank, int)
 
 
 def keep_one_of_each(labels, store):
-    """Leave out all but one of candidates with the same cutout.
+    """Leave out all but one of candidates with the same cutout, and blank ones.
 
     An alert that a survey has sent twice, or two files that hold the same exposure.
     The first stays, one labelled by a person before others; none where two labels
-    contradict each other.
+    contradict each other. Where nothing is measured there is nothing to learn, and no
+    score either.
 
     Parameters
     ----------
@@ -62,10 +68,10 @@ def keep_one_of_each(labels, store):
     labels : astropy.table.Table
         The rows that stay, in their order.
     counts : dict
-        ``n_repeated``, ``n_contradicting``: rows left out; ``n_constant``: not
-        compared.
+        ``n_repeated``, ``n_contradicting``, ``n_blank``: rows left out;
+        ``n_constant``: not compared.
     """
-    groups, n_constant = find_same(labels["candidate_id"], store)
+    groups, n_constant, blank = find_same(labels["candidate_id"], store)
     label = np.asarray(labels["label"])
     human = np.char.startswith(np.asarray(labels["label_origin"]).astype(str), "human:")
     stays = np.ones(len(labels), bool)
@@ -77,11 +83,14 @@ def keep_one_of_each(labels, store):
             stays[first[0]] = True
         else:
             n_contradicting += len(group)
+    n_repeated = int((~stays).sum()) - n_contradicting
+    stays[blank] = False
     counts = {
-        "n_repeated": int((~stays).sum()) - n_contradicting,
+        "n_repeated": n_repeated,
         "n_contradicting": n_contradicting,
+        "n_blank": len(blank),
         "n_constant": n_constant,
     }
     if not stays.all():
-        logger.info("Of cutouts that are the same one is kept: %s.", counts)
+        logger.info("Cutouts left out, as the same as another or blank: %s.", counts)
     return labels[stays], counts
