@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 from fake_run import make_run
 
+from gmadet_nb.campaign.summary import key_figures
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import (
     check_inference,
@@ -13,6 +14,7 @@ from gmadet_nb.learning import (
     evaluate,
     labeling,
 )
+from gmadet_nb.learning.label_log import LabelLog
 
 
 def make_sources(n=400, m50=20.0, seed=0):
@@ -296,6 +298,24 @@ def test_known_transients_on_an_exposure_set_aside_are_left_out(run):
     exposures["used"] = [False, True]
     found = check_inference.find_truth(truth, ranked, exposures)
     assert set(found["exposure_id"]) == {"night_01"}
+
+
+def test_ranked_list_of_a_new_night_has_what_people_say_and_the_summary_counts_it(run):
+    run.table_path("split").unlink()
+    check, checked, ranked = rank(run, workflow="apply")
+    first, second, *_ = checked["candidate_id"]
+    LabelLog(run.label_path("anna")).record(first, "real")
+    LabelLog(run.label_path("bert")).record(second, "unsure")
+    LabelLog(run.label_path("bert")).record(first, "bogus")
+    check_inference.write_list(run, check, ranked, [])
+
+    rows = {row["candidate_id"]: row for row in run.read_table("ranked")}
+    assert rows[first]["label"] == "bogus"  # the later act
+    assert rows[second]["label_origin"] == "human:bert"
+    assert sum(row["label"] != "" for row in rows.values()) == 2
+    assert not any(checked["label"])  # no figure changes
+    figures = {figure.name: figure.value for figure in key_figures(run)}
+    assert figures["labeled by eye"] == "1 bogus, 1 unsure"
 
 
 def test_apply_writes_the_ranked_list_and_needs_no_split(run):

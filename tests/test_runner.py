@@ -328,6 +328,19 @@ def test_a_label_makes_the_data_set_out_of_date_but_not_the_labelling(finished):
     assert reasons["07_dataset"] == "labels/ changed"
 
 
+def test_a_label_on_a_new_night_makes_the_ranked_list_out_of_date(chain):
+    (chain.folder / "model").mkdir()
+    (chain.folder / "model/model.json").write_text('{"input": {"size": 32}}')
+    apply = "workflow=apply", "model=model"
+    chain.start(*apply)
+    (chain.run / "labels").mkdir()
+    (chain.run / "labels/ann.jsonl").write_text("{}\n")
+
+    reasons = chain.reasons(*apply)
+    assert reasons.pop("10_check_inference") == "labels/ changed"
+    assert not any(reasons.values())
+
+
 def test_new_suspects_do_not_make_the_labelling_out_of_date(finished):
     path = finished.run / "suspects.ecsv"
     before = path.read_text()

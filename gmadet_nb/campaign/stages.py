@@ -128,15 +128,18 @@ _APPLY = {
     "09_infer": ("scores.ecsv",),
     "10_check_inference": ("metrics.json", "ranked.ecsv"),
 }
+# Without a data set, what people say reaches the list of candidates by itself.
+_APPLY_READS = {"10_check_inference": ("labels/",)}
 
 
 def _apply_stages():
     """Take the stages of a new night, with the files that such a night has."""
-    there = {name for writes in _APPLY.values() for name in writes} | {"labels/"}
+    there = {name for writes in _APPLY.values() for name in writes}
     return tuple(
         Stage(
             name=stage.name,
-            reads=tuple(name for name in stage.reads if name in there),
+            reads=tuple(name for name in stage.reads if name in there)
+            + _APPLY_READS.get(stage.name, ()),
             writes=_APPLY[stage.name],
             outside=stage.outside,
         )

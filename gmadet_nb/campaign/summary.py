@@ -10,6 +10,7 @@ from gmadet_nb.campaign.steps.examine import DEFAULT_ZERO_POINT
 from gmadet_nb.imaging.kinds import count_kinds
 from gmadet_nb.learning.check_simulation import fit_table, recovered
 from gmadet_nb.learning.completeness import rate
+from gmadet_nb.learning.labels import LABELS
 from gmadet_nb.progress import format_seconds
 
 # Sources that no person would miss: the faint ones below are rejected with the noise.
@@ -196,10 +197,20 @@ def _candidates(run):
 
 def _labels(run):
     if not run.has_table("split"):
-        return []
+        return _labels_of_people(run)
     label = np.asarray(run.read_table("split")["label"]).astype(str)
     counts = [f"{np.sum(label == kind)} {kind}" for kind in ("real", "bogus")]
     return [Figure(name="labeled cutouts", value=", ".join(counts))]
+
+
+def _labels_of_people(run):
+    """Count what people say of the candidates of a new night."""
+    if not run.has_table("ranked"):
+        return []
+    label = np.asarray(run.read_table("ranked")["label"]).astype(str)
+    counts = {word: int(np.sum(label == word)) for word in LABELS}
+    said = [f"{n} {word}" for word, n in counts.items() if n]
+    return [Figure(name="labeled by eye", value=", ".join(said))] if said else []
 
 
 def _classifier(run, metrics):

@@ -10,6 +10,7 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import calibration_error, evaluate
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
+from gmadet_nb.learning.labels import join_labels, read_labels
 
 WORKFLOWS = ("train", "apply", "stamps")
 _SPLIT = {
@@ -354,9 +355,12 @@ def calibration(check, *, rng):
 
 
 def write_list(run, check, ranked, suspects):
-    """Write the list that the workflow ends with: suspects, or ranked candidates."""
+    """Write the list that the workflow ends with: suspects, or ranked candidates.
+
+    The latter with what people say of them; no figure of such a night hangs on that.
+    """
     if check.workflow == "apply":
-        run.write_table("ranked", ranked)
+        run.write_table("ranked", join_labels(ranked, read_labels(run.labels_dir)))
     else:
         run.write_table("suspects", suspects)
 

@@ -5,6 +5,7 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 from astropy.table import Table
 
 logger = logging.getLogger(__name__)
@@ -79,6 +80,31 @@ def read_labels(folder):
     names = ("candidate_id", "label", "labeler", "time", "n_labelers", "agreed")
     types = (str, str, str, str, int, bool)
     return Table(rows=rows or None, names=names, dtype=types)
+
+
+def join_labels(table, human_labels):
+    """Return a table of candidates with what people say of them.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        ``candidate_id``.
+    human_labels : astropy.table.Table
+        From `read_labels`.
+
+    Returns
+    -------
+    astropy.table.Table
+        The same rows with ``label`` and ``label_origin`` ("human:<labeler>"), ""
+        where nobody has said anything.
+    """
+    columns = human_labels["candidate_id", "label", "labeler"]
+    said = {str(key): (str(word), f"human:{who}") for key, word, who in columns}
+    rows = [said.get(str(key), ("", "")) for key in table["candidate_id"]]
+    joined = table.copy()
+    joined["label"] = np.array([word for word, _ in rows], dtype=str)
+    joined["label_origin"] = np.array([origin for _, origin in rows], dtype=str)
+    return joined
 
 
 def _parse(text, *, labeler):
