@@ -238,6 +238,46 @@ def test_command_carries_labels_from_run_to_run(run, tmp_path, capsys):
 
 
 @pytest.fixture
+def disputed(run):
+    """Let bert label two of anna's candidates later, one of them otherwise."""
+    log = LabelLog(run.label_path("bert"))
+    for key, word in ((IDS[0], "bogus"), (IDS[1], "bogus"), (MORE, "real")):
+        log.record(key, word)
+    run.params_path.write_text("")
+    return run
+
+
+def test_export_of_one_labeler_holds_all_of_her_labels_and_no_others(
+    disputed, tmp_path, capsys
+):
+    path = tmp_path / "a.csv"
+    assert call("export", disputed, path, "--labeler", "anna") == 0
+    assert f"4 labels of anna written to {path}" in capsys.readouterr().out
+    said = read_csv(path)
+    assert {each["candidate_id"]: each["label"] for each in said} == WORDS
+    assert {each["labeler"] for each in said} == {"anna"}
+    assert call("export", disputed, tmp_path / "out", "--labeler", "anna") == 0
+    said = read_folders(tmp_path / "out")
+    assert {each["candidate_id"]: each["label"] for each in said} == WORDS
+    assert call("export", disputed, tmp_path / "b.csv", "--labeler", "carl") == 2
+    assert "no labels of carl, only of anna, bert" in capsys.readouterr().err
+    assert not (tmp_path / "b.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["a.csv", "out"])
+def test_export_of_all_says_that_the_label_in_force_alone_goes_out(
+    disputed, tmp_path, capsys, name
+):
+    assert call("export", disputed, tmp_path / name) == 0
+    said = capsys.readouterr().out
+    assert "Of each candidate only the label in force goes out" in said
+    assert "on 1 of them 2 labelers disagree (anna, bert)" in said
+    disputed.label_path("bert").unlink()
+    assert call("export", disputed, tmp_path / f"again_{name}") == 0
+    assert "disagree" not in capsys.readouterr().out
+
+
+@pytest.fixture
 def folder(run, write, tmp_path):
     """Write the run's labels, and move one of anna's and one that nobody gave."""
     write(tmp_path / "out")

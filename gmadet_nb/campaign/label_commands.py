@@ -44,8 +44,9 @@ def add_label_commands(add):
     labels.add_argument(
         "--labeler",
         default="",
-        help="who has moved files in the folders; and whose labels come in where they "
-        "do not say so, else the login name",
+        help="import: who has moved files in the folders, and whose labels come in "
+        "where they do not say so, else the login name; export: whose labels go out, "
+        "all of them and no others",
     )
     stamps = add("stamps", _stamps, "make a run folder out of cutouts from elsewhere")
     stamps.add_argument(
@@ -97,7 +98,7 @@ def _labels(arguments):
     if arguments.way == "import":
         text = _import_labels(run, path, is_csv, arguments.labeler)
     else:
-        text = _export_labels(run, path, is_csv)
+        text = _export_labels(run, path, is_csv, arguments.labeler)
     print(text, flush=True)
 
 
@@ -137,21 +138,62 @@ def _import_labels(run, path, is_csv, labeler):
     return f"{text}; left out: {why}." if why else f"{text}."
 
 
-def _export_labels(run, path, is_csv):
-    """Write a run's labels, and say how many went where."""
+def _export_labels(run, path, is_csv, labeler):
+    """Write a run's labels, or one labeler's, and say how many went where.
+
+    Raises
+    ------
+    BadParameterError
+        If there are none of this labeler.
+    """
+    known = sorted(each.stem for each in run.labels_dir.glob("*.jsonl"))
+    if labeler and labeler not in known:
+        raise BadParameterError(
+            f"{run.root} has no labels of {labeler}, only of "
+            f"{', '.join(known) or 'nobody'}. With --labeler name one who has labelled."
+        )
+    what = f"labels of {labeler}" if labeler else "labels"
+    if is_csv:
+        from gmadet_nb.learning.label_csv import write_csv
+
+        n = write_csv(path, run.labels_dir, labeler=labeler)
+        text = f"{n} {what} written to {path}."
+    else:
+        text = _export_folders(run, path, labeler)
+    return text if labeler else text + _say_what_stays(run.labels_dir)
+
+
+def _export_folders(run, path, labeler):
+    """Write labelled candidates as folders; of one labeler, hers alone."""
+    import numpy as np
+
     from gmadet_nb.learning.cutouts import CutoutStore
-    from gmadet_nb.learning.label_csv import write_csv
     from gmadet_nb.learning.label_exchange import FOLDERS, write_folders
     from gmadet_nb.learning.labeling import label_table
     from gmadet_nb.learning.labels import read_labels
 
-    if is_csv:
-        return f"{write_csv(path, run.labels_dir)} labels written to {path}."
-    human = read_labels(run.labels_dir)
+    human = read_labels(run.labels_dir, labeler=labeler)
     labels = label_table(run.read_table("crossmatch"), human)
+    if labeler:
+        labels = labels[np.isin(labels["candidate_id"], human["candidate_id"])]
     candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
     n = write_folders(path, labels, candidates, store, human)
     return ", ".join(f"{n[word]} in {path / FOLDERS[word]}" for word in n) + "."
+
+
+def _say_what_stays(folder):
+    """Say that of several labels the one in force goes out, and who disagrees."""
+    from gmadet_nb.learning.label_quality import find_disagreements
+
+    table = find_disagreements(folder)
+    who = [name[3:] for name in table.colnames[1:] if any(w for w in table[name])]
+    text = " Of each candidate only the label in force goes out, the latest"
+    if not who:
+        return f"{text}."
+    return (
+        f"{text}: on {len(table)} of them {len(who)} labelers disagree "
+        f"({', '.join(who)}). --labeler NAME writes all labels of one."
+    )
 
 
 def _stamps(arguments):

@@ -12,15 +12,15 @@ COLUMNS = ("candidate_id", "label", "labeler", "time")
 _NUMBERS = {"1": "real", "0": "bogus", "1.0": "real", "0.0": "bogus"}
 
 
-def write_csv(path, folder):
-    """Write the labels in force of a run's ``labels/`` as CSV.
+def write_csv(path, folder, *, labeler=""):
+    """Write the labels in force of a run's ``labels/``, or one labeler's, as CSV.
 
     Returns
     -------
     n : int
         Lines written, the first with the names not counted.
     """
-    table = read_labels(folder)
+    table = read_labels(folder, labeler=labeler)
     with (
         atomic_path(path) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,

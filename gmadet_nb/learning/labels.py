@@ -47,8 +47,8 @@ def read_lines(path):
     return lines
 
 
-def read_labels(folder):
-    """Read the labels in force from the files of all labelers.
+def read_labels(folder, *, labeler=""):
+    """Read the labels in force from the files of all labelers, or of one.
 
     Of each labeler the last line on a candidate counts, and none if it takes
     the label back; where several labelers have said something, the latest
@@ -58,6 +58,8 @@ def read_labels(folder):
     ----------
     folder : str or pathlib.Path
         The run's ``labels/``; one that does not exist has no labels.
+    labeler : str
+        Whose labels alone, whatever others have said since; "" for all.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def read_labels(folder):
         candidate.
     """
     by_candidate = {}
-    for path in sorted(Path(folder).glob("*.jsonl")):
+    for path in sorted(Path(folder).glob(f"{labeler or '*'}.jsonl")):
         for key, line in last_lines(path).items():
             by_candidate.setdefault(key, []).append(line)
     rows = []
