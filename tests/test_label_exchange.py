@@ -17,6 +17,7 @@ from gmadet_nb.learning.labels import read_labels
 IDS = [f"night_00_c{i:05d}" for i in range(4)]
 MORE = "night_00_c00004"
 AUTOMATIC = "night_01_c00000"  # injected, hence real
+KINDS = "taken", "moved", "automatic", "there", "back", "unknown"
 WORDS = dict(zip(IDS, ("real", "bogus", "real", "unsure"), strict=True))
 
 
@@ -114,7 +115,7 @@ def said_of(candidate_id, label, *, labeler="", time=None, moved=False):
 
 
 def counts(**some):
-    return dict.fromkeys(("taken", "moved", "automatic", "there", "unknown"), 0) | some
+    return dict.fromkeys(KINDS, 0) | some
 
 
 @pytest.mark.parametrize("name", ["../../evil", "s\u00f8k", "a b", ".x"])
@@ -326,6 +327,67 @@ def test_what_the_mover_had_said_before_it_was_written_is_said_again(run, folder
 
     labels = {row["candidate_id"]: row["label"] for row in read_labels(run.labels_dir)}
     assert labels[IDS[2]] == "bogus"
+
+
+def move(folder, name, source, target):
+    path = folder / source / f"candidate_{name}.fits"
+    path.rename(folder / target / path.name)
+
+
+@pytest.mark.parametrize("name", [IDS[2], AUTOMATIC])
+def test_file_that_is_moved_back_takes_the_move_back_as_often_as_it_goes(
+    run, folder, capsys, name
+):
+    bert = "--labeler", "bert"
+    for _ in range(2):
+        assert call("import", run, folder, *bert) == 0
+        assert labels_of(run)[name] == ("bogus", "bert")
+        move(folder, name, "false", "true")
+        capsys.readouterr()
+        assert call("import", run, folder, *bert) == 0
+        assert "1 labels taken (1 of files that were moved)" in capsys.readouterr().out
+        assert labels_of(run)[name] == ("real", "bert")
+        before = run.label_path("bert").read_bytes()
+        assert call("import", run, folder, *bert) == 0
+        assert run.label_path("bert").read_bytes() == before
+        move(folder, name, "true", "false")
+
+
+def labels_of(run):
+    """Return who says what of which candidate, of the labels in force."""
+    return {row["candidate_id"]: (row["label"], row["labeler"]) for row in labels(run)}
+
+
+def labels(run):
+    return read_labels(run.labels_dir)
+
+
+def test_file_in_its_old_place_leaves_the_move_of_another_and_says_so(
+    run, folder, capsys
+):
+    assert call("import", run, folder, "--labeler", "bert") == 0
+    move(folder, IDS[2], "false", "true")
+    move(folder, AUTOMATIC, "false", "true")
+    capsys.readouterr()
+    # Carl's own copy of the folder may bear the same name: nothing was moved in it.
+    for more in (["--labeler", "carl"], []):
+        assert call("import", run, folder, *more) == 0
+        said = capsys.readouterr().out
+        assert "0 labels taken" in said
+        assert "2 where they were, and otherwise by an earlier move (name who" in said
+    assert labels_of(run)[IDS[2]] == ("bogus", "bert")
+
+
+def test_file_written_after_a_move_came_in_is_no_move_back(
+    run, folder, write, tmp_path
+):
+    assert call("import", run, folder, "--labeler", "bert") == 0
+    LabelLog(run.label_path("anna")).record(IDS[2], "real")
+    folder.rename(tmp_path / "before")
+    write(folder)
+    before = run.label_path("bert").read_bytes()
+    assert call("import", run, folder, "--labeler", "bert") == 0
+    assert run.label_path("bert").read_bytes() == before
 
 
 def test_who_moved_files_is_asked_before_anything_is_taken(run, folder, capsys):

@@ -126,6 +126,8 @@ def _import_labels(run, path, is_csv, labeler):
     left = {
         "said already": n["there"],
         "automatic, in the folder where they were": n["automatic"],
+        "where they were, and otherwise by an earlier move (name who made it with "
+        "--labeler if it was taken back)": n["back"],
         f"of candidates that {run.root} does not have": n["unknown"],
     }
     why = ", ".join(f"{count} {reason}" for reason, count in left.items() if count)

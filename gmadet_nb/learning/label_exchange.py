@@ -16,7 +16,7 @@ from gmadet_nb.learning.fits_cutouts import (
 )
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labeling import labeler_name
-from gmadet_nb.learning.labels import read_lines
+from gmadet_nb.learning.labels import last_lines, read_lines
 
 _AUTOMATIC = "automatic"  # as a labeler's name in a cutout: nobody has said so
 
@@ -129,7 +129,7 @@ def take_labels(folder, labels, known, *, labeler, origin):
 
     What a log says already is not said again, so that the same file may come twice, and
     what its labeler has said later stays. A file that was moved is a new act, now, of
-    who moved it.
+    who moved it, and so is one that its mover has moved back since that came in.
 
     Parameters
     ----------
@@ -149,7 +149,8 @@ def take_labels(folder, labels, known, *, labeler, origin):
     -------
     n : dict
         Labels that were ``taken``, and those of them that were ``moved``; others are
-        ``automatic`` ones, what was ``there`` already, and ``unknown``, of candidates
+        ``automatic`` ones, what was ``there`` already, what lies where it was but goes
+        ``back`` behind an earlier move of somebody else, and ``unknown``, of candidates
         that the run does not have.
 
     Raises
@@ -160,10 +161,12 @@ def take_labels(folder, labels, known, *, labeler, origin):
         If a labeler's name cannot be that of a file.
     """
     known = set(known)
-    n = dict.fromkeys(("taken", "moved", "automatic", "there", "unknown"), 0)
+    n = dict.fromkeys(("taken", "moved", "automatic", "there", "back", "unknown"), 0)
     n["unknown"] = sum(said["candidate_id"] not in known for said in labels)
     labels = [said for said in labels if said["candidate_id"] in known]
     _check_mover(labels, labeler)
+    labels = _find_moved_back(labels, folder, labeler, f"{origin}, moved")
+    moves = _moves_in_force(folder, f"{origin}, moved")
     whose = [_whose(said, labeler) for said in labels]
     # All names are checked before anything is written.
     logs = {
@@ -172,13 +175,14 @@ def take_labels(folder, labels, known, *, labeler, origin):
     }
     lines = {who: _by_candidate(log.path) for who, log in logs.items()}
     for said, who in zip(labels, whose, strict=True):
+        moved, other = said["moved"], moves.get(said["candidate_id"])
+        overruled = "back" if not moved and _differs(said, other) else None
         if who is None:
-            n["automatic"] += 1
+            n[overruled or "automatic"] += 1
             continue
-        moved = said["moved"]
         from_where = f"{origin}, moved" if moved else origin
         if _is_said(said, lines[who].get(said["candidate_id"], []), from_where):
-            n["there"] += 1
+            n[overruled or "there"] += 1
             continue
         logs[who].record(
             said["candidate_id"],
@@ -199,6 +203,36 @@ def _check_mover(labels, labeler):
             f"{n} cutouts lie in another folder than the one they were written to: say "
             "who has moved them with --labeler NAME."
         )
+
+
+def _find_moved_back(labels, folder, labeler, origin):
+    """Mark files in their old place whose mover's last word is the move from it."""
+    if not labeler:
+        return labels
+    last = last_lines(LabelLog(Path(folder) / f"{labeler}.jsonl").path)
+    moves = {key: line for key, line in last.items() if line["origin"] == origin}
+    return [
+        said
+        | {"moved": said["moved"] or _differs(said, moves.get(said["candidate_id"]))}
+        for said in labels
+    ]
+
+
+def _moves_in_force(folder, origin):
+    """Return candidate_id -> line of the labels in force that came in as moves."""
+    latest = {}
+    for path in sorted(Path(folder).glob("*.jsonl")):
+        for key, line in last_lines(path).items():
+            if key not in latest or line["time"] >= latest[key]["time"]:
+                latest[key] = line
+    return {key: line for key, line in latest.items() if line["origin"] == origin}
+
+
+def _differs(said, move):
+    """Tell whether a file says otherwise than a move that came in after it went out."""
+    if move is None or move["label"] == said["label"]:
+        return False
+    return said["time"] is None or _utc(said["time"]) < move["time"]
 
 
 def _whose(said, labeler):
@@ -230,11 +264,13 @@ def _is_said(said, lines, origin):
         overruled = time is not None and last["label"] is not None and later
         return same or overruled
     # The file says when it was labelled before: what is older is no answer to that.
-    came = any(
-        (line["label"], line["origin"]) == (said["label"], origin)
-        and (time is None or _utc(time) < line["time"])
+    # It may have gone to and fro: the last move that came in counts.
+    moves = [
+        line["label"]
         for line in lines
-    )
+        if line["origin"] == origin and (time is None or _utc(time) < line["time"])
+    ]
+    came = moves[-1:] == [said["label"]]
     return came or (same and later)
 
 
