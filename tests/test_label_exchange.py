@@ -406,6 +406,37 @@ def test_labeler_who_is_none_of_the_file_s_is_refused(run, tmp_path, capsys):
     assert len(read_csv(tmp_path / "b.csv", labeler="bert")) == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "first", "second"),
+    [
+        ("candidate_id,label", "x,real", "x,bogus"),
+        ("candidate_id,label,labeler", "x,real,ann", "x,bogus,"),
+        ("candidate_id,label,time", "x,real,2026-01-31", "x,unsure,2026-01-31T00:00Z"),
+    ],
+)
+def test_lines_that_contradict_each_other_are_refused(tmp_path, columns, first, second):
+    path = tmp_path / "a.csv"
+    path.write_text(f"{columns}\n{first}\nz,real\n{second}\n")
+    with pytest.raises(BadInputError, match=r"'x' is real in line 2 and .* in line 4"):
+        read_csv(path, labeler="ann" if "labeler" in columns else "")
+    # To say the same twice is no contradiction.
+    path.write_text(f"{columns}\n{first}\n{first}\n")
+    assert len(read_csv(path)) == 2
+
+
+def test_of_lines_of_other_people_or_times_the_later_counts(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("candidate_id,label,labeler\nx,real,ann\nx,bogus,bert\n")
+    assert len(read_csv(path)) == 2
+    path.write_text("candidate_id,label,time\nx,real,2026-02-01\nx,bogus,2026-01-31\n")
+    for n_taken in (2, 0):
+        taken = take_labels(
+            tmp_path / "l", read_csv(path), ["x"], labeler="ann", origin="a.csv"
+        )
+        assert taken == counts(taken=n_taken, there=2 - n_taken)
+        assert list(read_labels(tmp_path / "l")["label"]) == ["real"]
+
+
 def test_words_as_people_write_them_are_read(tmp_path):
     rows = "x, Real\n y ,BOGUS \nz,unsure\n"
     (tmp_path / "a.csv").write_text(f"Candidate_ID, Label\n{rows}")

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.learning.labels import LABELS, read_labels
+from gmadet_nb.learning.labels import LABELS, as_utc, read_labels
 
 COLUMNS = ("candidate_id", "label", "labeler", "time")
 # As in gmadet's cube.npz; the latter are those of a spreadsheet.
@@ -51,8 +51,8 @@ def read_csv(path, *, labeler=""):
     Raises
     ------
     BadInputError
-        If the file cannot be read, a column is missing, a label is none, or a time is
-        none.
+        If the file cannot be read, a column is missing, a label is none, a time is
+        none, or one person calls a candidate by two words at one time, or at none.
     BadParameterError
         If the file says of labels that they are another's than ``labeler``.
     """
@@ -69,9 +69,10 @@ def read_csv(path, *, labeler=""):
                     "with commas between."
                 )
             reader.fieldnames = names
-            labels = [
-                _parse(row, f"'{path}', line {reader.line_num}") for row in reader
-            ]
+            labels, numbers = [], []
+            for row in reader:
+                numbers.append(reader.line_num)
+                labels.append(_parse(row, f"'{path}', line {reader.line_num}"))
     except FileNotFoundError:
         raise BadInputError(f"There is no file '{path}'.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -80,6 +81,7 @@ def read_csv(path, *, labeler=""):
     _check_labeler(labels, labeler, path)
     for said in labels:
         said["label"] = _NUMBERS.get(said["label"], said["label"])
+    _check_contradictions(labels, numbers, labeler, path)
     return labels
 
 
@@ -121,3 +123,18 @@ def _check_labeler(labels, labeler, path):
             f"({', '.join(others)}), and --labeler says {labeler}. Leave --labeler out "
             f"to take them as theirs, or the column to take them as {labeler}'s."
         )
+
+
+def _check_contradictions(labels, numbers, labeler, path):
+    """Refuse two words of one person on one candidate that no time puts in order."""
+    first = {}
+    for number, said in zip(numbers, labels, strict=True):
+        time = said["time"] and as_utc(said["time"])
+        key = said["candidate_id"], said["labeler"] or labeler, time
+        word, line = first.setdefault(key, (said["label"], number))
+        if word != said["label"]:
+            raise BadInputError(
+                f"A candidate must have one label, and {key[0]!r} is {word} in line "
+                f"{line} and {said['label']} in line {number} of '{path}'. Remove one "
+                "of them, or say in columns labeler and time who said it when."
+            )

@@ -1,6 +1,6 @@
 """Labels in and out: gmadet's and O'TRAIN's folders of FITS cutouts."""
 
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from gmadet_nb.learning.fits_cutouts import (
 )
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labeling import labeler_name
-from gmadet_nb.learning.labels import last_lines, read_lines
+from gmadet_nb.learning.labels import as_utc, last_lines, read_lines
 
 _AUTOMATIC = "automatic"  # as a labeler's name in a cutout: nobody has said so
 
@@ -164,6 +164,8 @@ def take_labels(folder, labels, known, *, labeler, origin):
     n = dict.fromkeys(("taken", "moved", "automatic", "there", "back", "unknown"), 0)
     n["unknown"] = sum(said["candidate_id"] not in known for said in labels)
     labels = [said for said in labels if said["candidate_id"] in known]
+    # In a log the last line counts, so that the latest must come last.
+    labels.sort(key=lambda said: as_utc(said["time"] or datetime.now(UTC)))
     _check_mover(labels, labeler)
     labels = _find_moved_back(labels, folder, labeler, f"{origin}, moved")
     moves = _moves_in_force(folder, f"{origin}, moved")
@@ -232,7 +234,7 @@ def _differs(said, move):
     """Tell whether a file says otherwise than a move that came in after it went out."""
     if move is None or move["label"] == said["label"]:
         return False
-    return said["time"] is None or _utc(said["time"]) < move["time"]
+    return said["time"] is None or as_utc(said["time"]) < move["time"]
 
 
 def _whose(said, labeler):
@@ -258,7 +260,7 @@ def _is_said(said, lines, origin):
     if not lines:
         return False
     last, time = lines[-1], said["time"]
-    later = time is None or _utc(time) < last["time"]
+    later = time is None or as_utc(time) < last["time"]
     same = last["label"] == said["label"]
     if not said["moved"]:
         overruled = time is not None and last["label"] is not None and later
@@ -268,11 +270,7 @@ def _is_said(said, lines, origin):
     moves = [
         line["label"]
         for line in lines
-        if line["origin"] == origin and (time is None or _utc(time) < line["time"])
+        if line["origin"] == origin and (time is None or as_utc(time) < line["time"])
     ]
     came = moves[-1:] == [said["label"]]
     return came or (same and later)
-
-
-def _utc(time):
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

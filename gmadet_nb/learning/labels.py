@@ -191,6 +191,11 @@ def last_press(history):
     return acts
 
 
+def as_utc(time):
+    """Return a time with its zone, which is UTC where none is said."""
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def time_text(time):
     """Return a time as a label file has it."""
     return time.isoformat(timespec="microseconds")
