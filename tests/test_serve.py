@@ -199,6 +199,34 @@ def test_run_without_cutouts_is_no_run_to_label(tmp_path, capsys):
     assert "Run 04_cutouts" in capsys.readouterr().err
 
 
+@pytest.fixture
+def served(monkeypatch):
+    """Serve nothing, and return the list of what would have been served."""
+    campaigns = []
+    monkeypatch.setattr(
+        "gmadet_nb.campaign.serve.serve_labels",
+        lambda campaign, **choices: campaigns.append(campaign),
+    )
+    return campaigns
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("run_dir=elsewhere", "run_dir is the run folder that the command names"),
+        ("epochs=3", "epochs is no parameter of 06_label"),
+    ],
+)
+def test_parameter_that_changes_nothing_on_the_page_is_refused(
+    run, served, assignment, message, capsys
+):
+    assert main(["label", str(run.root), "--set", assignment]) == 2
+    assert message in capsys.readouterr().err
+    assert not served
+    assert main(["label", str(run.root), "--set", "label_order=random"]) == 0
+    assert served[0].parameters["06_label"]["label_order"] == "random"
+
+
 def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):
     assert main(["label", str(run.root), "--no-browser", "--labeler", "../x"]) == 1
     assert "A labeler must be letters" in capsys.readouterr().err

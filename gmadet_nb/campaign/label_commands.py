@@ -76,12 +76,30 @@ def _label(arguments):
         assignments=arguments.set,
         notebooks=arguments.notebooks,
     )
+    _check_assignments(arguments.set, campaign.schemas["06_label"])
     serve_labels(
         campaign,
         labeler=arguments.labeler,
         port=arguments.port,
         browser=not arguments.no_browser,
     )
+
+
+def _check_assignments(assignments, schema):
+    """Refuse to set what the page has not, or has from the call itself."""
+    from gmadet_nb.campaign.parameters import parse_assignments
+
+    for name in parse_assignments(assignments):
+        if name not in schema:
+            raise BadParameterError(
+                f"--set: {name} is no parameter of 06_label, and would change nothing "
+                f"here. It has {', '.join(schema)}."
+            )
+        if name == "run_dir":
+            raise BadParameterError(
+                "--set: run_dir is the run folder that the command names. Name another "
+                "one there."
+            )
 
 
 def _labels(arguments):
