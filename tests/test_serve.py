@@ -13,7 +13,8 @@ import pytest
 from fake_run import make_run
 
 from gmadet_nb.campaign.cli import main
-from gmadet_nb.campaign.serve import free_port
+from gmadet_nb.campaign.plan import open_campaign, write_resolved
+from gmadet_nb.campaign.serve import _describe_choices, free_port
 from gmadet_nb.errors import BadInputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -225,6 +226,34 @@ def test_parameter_that_changes_nothing_on_the_page_is_refused(
     assert not served
     assert main(["label", str(run.root), "--set", "label_order=random"]) == 0
     assert served[0].parameters["06_label"]["label_order"] == "random"
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "wanted"),
+    [
+        ("", [], "score"),
+        ("label_order: query", [], "query"),
+        ("label_order: unlabeled", [], "unlabeled"),
+        ("label_order: query", ["--set", "label_order=random"], "random"),
+    ],
+)
+def test_best_of_a_new_night_come_first_unless_another_order_is_named(
+    run, served, tmp_path, line, more, wanted
+):
+    params = tmp_path / "night.yaml"
+    text = f"workflow: apply\nmodel: m\nrun_dir: {run.root}\n{line}\n"
+    params.write_text(text)
+    # What the campaign file says, a run writes into its folder.
+    write_resolved(open_campaign(params))
+    assert main(["label", str(run.root), *more]) == 0
+    assert served[0].parameters["06_label"]["label_order"] == wanted
+    said = _describe_choices(served[0], "anna")
+    assert f'label_order "{wanted}"' in said
+
+
+def test_order_of_a_run_that_trains_is_not_that_of_a_new_night(run, served):
+    assert main(["label", str(run.root)]) == 0
+    assert served[0].parameters["06_label"]["label_order"] == "unlabeled"
 
 
 def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):

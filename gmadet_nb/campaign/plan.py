@@ -106,6 +106,9 @@ def open_campaign(path, *, assignments=(), notebooks=None):
     assigned = check_values(parse_assignments(assignments), schemas, source="--set")
     check_limits(assigned, source="--set")
     values |= assigned
+    if values.get("workflow") == "apply":
+        # Of a night to follow up the best are looked at first.
+        values.setdefault("label_order", "score")
     parameters = {
         name: {key: values.get(key, item.default) for key, item in schema.items()}
         for name, schema in schemas.items()
@@ -136,6 +139,9 @@ def write_resolved(campaign):
     for name in ("workflow", "cutout_size"):
         known = campaign.schemas[stage][name], campaign.parameters[stage][name]
         values.setdefault(name, known)
+    # A new night can be labelled, though its workflow has not this stage either.
+    for name, value in campaign.parameters["06_label"].items():
+        values.setdefault(name, (campaign.schemas["06_label"][name], value))
     for name, (parameter, value) in values.items():
         # JSON is YAML: text is quoted, so that no reader takes it for a number.
         lines.append(f"{name}: {json.dumps(value)}  # {parameter.help}")
