@@ -465,6 +465,15 @@ def test_import_of_nothing_says_why_and_fails_where_there_was_something(
 
 
 @pytest.mark.parametrize("way", ["import", "export"])
+def test_name_that_is_no_labeler_s_is_a_wrong_call(run, tmp_path, capsys, way):
+    run.params_path.write_text("")
+    (tmp_path / "a.csv").write_text(f"candidate_id,label\n{IDS[0]},real\n")
+    with pytest.raises(SystemExit, match="2"):
+        call(way, run, tmp_path / "a.csv", "--labeler", "a b")
+    assert "A labeler must be letters" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("way", ["import", "export"])
 def test_name_that_is_neither_a_csv_nor_a_folder_s_is_refused(
     run, tmp_path, capsys, way
 ):

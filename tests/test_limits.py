@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from gmadet_nb.campaign.limits import CHOICES, LIMITS, NETWORKS, check_limits
-from gmadet_nb.campaign.parameters import read_schema
+from gmadet_nb.campaign.parameters import EXAMPLES, read_schema
 from gmadet_nb.campaign.plan import default_notebooks
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.label_order import ORDERS
@@ -22,6 +24,12 @@ def test_every_name_with_limits_is_a_parameter_and_its_default_is_within(paramet
 def test_every_number_has_limits_or_may_be_any(parameters):
     numbers = {n for n, item in parameters.items() if item.type in ("int", "float")}
     assert numbers - LIMITS.keys() == {"zero_point", "fwhm_ratio_max"}
+
+
+def test_every_empty_list_has_an_example_that_is_within(parameters):
+    empty = {n for n, item in parameters.items() if item.default == []}
+    assert empty == EXAMPLES.keys()
+    check_limits({n: json.loads(EXAMPLES[n]) for n in empty}, source="x.yaml")
 
 
 def test_the_networks_and_orders_are_those_that_there_are():

@@ -66,7 +66,7 @@ def test_a_value_of_the_right_type_is_taken(schemas, name, value, wanted):
         ("mag_range", 14, r"must be a list like \[14.0, 23.0\], got 14"),
         ("mag_range", ["14", "20"], "must be a list like"),
         ("mag_range", [True, 20], "must be a list like"),
-        ("show_labels", ["real", 1], "must be list, got"),
+        ("show_labels", ["real", 1], r"""must be a list like \["real"\], got"""),
         ("images_dir", 12, r"must be str, got 12 \(int\)"),
     ],
 )

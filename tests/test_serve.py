@@ -216,6 +216,7 @@ def served(monkeypatch):
     [
         ("run_dir=elsewhere", "run_dir is the run folder that the command names"),
         ("epochs=3", "epochs is no parameter of 06_label"),
+        ("show_labels=reel", """such as --set 'show_labels=["real"]'"""),
     ],
 )
 def test_parameter_that_changes_nothing_on_the_page_is_refused(
@@ -257,7 +258,8 @@ def test_order_of_a_run_that_trains_is_not_that_of_a_new_night(run, served):
 
 
 def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):
-    assert main(["label", str(run.root), "--no-browser", "--labeler", "../x"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["label", str(run.root), "--no-browser", "--labeler", "../x"])
     assert "A labeler must be letters" in capsys.readouterr().err
 
 

@@ -44,6 +44,7 @@ def save(path, arrays):
 def test_stamps_of_a_survey_become_a_run_to_label(tmp_path, survey):
     path = save(tmp_path / "alerts.npz", survey)
     assert main(["stamps", str(path), str(tmp_path / "run")]) == 0
+    assert main(["stamps", str(path), str(tmp_path / "run")]) == 2
 
     run = RunDir(tmp_path / "run")
     store = CutoutStore(run.cutouts_path)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.files.rundir import RunDir, check_name
 
 
 def add_label_commands(add):
@@ -17,7 +17,12 @@ def add_label_commands(add):
     """
     label = add("label", _label, "label the candidates of a run on a page of its own")
     label.add_argument("run_dir", help="the run folder")
-    label.add_argument("--labeler", default="", help="who labels; else the login name")
+    label.add_argument(
+        "--labeler",
+        type=_labeler,
+        default="",
+        help="who labels; else the login name",
+    )
     label.add_argument(
         "--port",
         type=_port,
@@ -43,6 +48,7 @@ def add_label_commands(add):
     )
     labels.add_argument(
         "--labeler",
+        type=_labeler,
         default="",
         help="import: who has moved files in the folders, and whose labels come in "
         "where they do not say so, else the login name; export: whose labels go out, "
@@ -63,6 +69,14 @@ def _port(text):
             f"a port must be 1024 to 65535, or 0 for any free one, got {text!r}."
         )
     return port
+
+
+def _labeler(text):
+    """Return the name that an argument gives, if it can be that of a file."""
+    try:
+        return check_name(text, what="labeler") if text else ""
+    except BadInputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _label(arguments):

@@ -15,6 +15,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from gmadet_nb.errors import BadParameterError
 
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
+# Lists that are empty by default show nothing of what may be in them.
+EXAMPLES = {
+    "show_exposures": '["night_00"]',
+    "show_mag_range": "[16.0, 18.0]",
+    "show_labels": '["real"]',
+    "show_origins": '["human"]',
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +198,11 @@ def _typed(value, parameter, source):
     if type(value) is wanted and _is_usable(value, parameter.default):
         return value
     expected = parameter.type + (" or auto" if parameter.takes_auto else "")
-    if wanted is list and parameter.default:
-        expected = f"a list like {parameter.default}"
+    if wanted is list:
+        example = EXAMPLES.get(parameter.name) or json.dumps(parameter.default)
+        expected = f"a list like {example}"
+        if source == "--set":
+            expected = f"a list, such as --set '{parameter.name}={example}'"
     raise BadParameterError(
         f"{source}: {parameter.name} must be {expected}, got {_kind(value)}. "
         f"{parameter.notebook} says: {parameter.help}."

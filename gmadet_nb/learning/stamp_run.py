@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.errors import BadInputError
+from gmadet_nb.errors import BadParameterError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.cutouts import create_store
 
@@ -30,13 +30,13 @@ def make_stamp_run(run, stamps, *, source):
 
     Raises
     ------
-    BadInputError
+    BadParameterError
         If there is a run in the folder already: nothing is overwritten.
     """
     tables = [run.table_path(name) for name in ("exposures", "candidates")]
     for path in (run.cutouts_path, run.params_path, *tables):
         if path.exists():
-            raise BadInputError(
+            raise BadParameterError(
                 f"A run folder to fill with stamps must be new, and {run.root} has "
                 f"{path.name}. Name another one."
             )
