@@ -9,7 +9,8 @@ from gmadet_nb.campaign.cli import main
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.label_csv import read_csv, write_csv
-from gmadet_nb.learning.label_exchange import read_folders, take_labels, write_folders
+from gmadet_nb.learning.label_exchange import read_folders, write_folders
+from gmadet_nb.learning.label_import import take_labels
 from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.labeling import label_table
 from gmadet_nb.learning.labels import read_labels

@@ -143,7 +143,8 @@ def _import_labels(run, path, is_csv, labeler):
         If there are labels, and not one of them is of use here.
     """
     from gmadet_nb.learning.label_csv import read_csv
-    from gmadet_nb.learning.label_exchange import read_folders, take_labels
+    from gmadet_nb.learning.label_exchange import read_folders
+    from gmadet_nb.learning.label_import import take_labels
 
     if not path.exists():
         raise BadInputError(f"There is no file or folder '{path}'.")
