@@ -68,7 +68,7 @@ window.probe = (() => {
       const tile = cursor();
       acts.push([tile.dataset.id, WORDS[key]]);
       press(key);
-      if (cursor() === tile) press("Home"); // the last tile
+      if (!cursor()) press("Home"); // it went past the last tile
     }
     const sent = performance.now() - start;
     await until(saved);

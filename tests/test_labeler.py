@@ -675,6 +675,44 @@ def test_keys_wait_for_the_page_or_undo_that_they_follow(page):
     assert page.locator(".gnl").get_attribute("data-page") == "1"
 
 
+def test_keys_past_the_last_tile_label_nothing_and_say_so(page, tmp_path):
+    page.locator(".gnl").focus()
+    for key in ["End", "r", "b", " ", "x", "r"]:
+        page.keyboard.press(key)
+        settle(page)
+    assert [(line["candidate_id"], line["label"]) for line in lines_of(tmp_path)] == [
+        (IDS[6], "real")
+    ]
+    status = page.locator(".gnl-saved")
+    assert status.inner_text() == "end of the page: n for the next"
+    assert page.locator(".gnl-cursor").count() == 0
+    assert not page.locator(".gnl-large").is_visible()
+
+    # Another look stays there; an arrow leads back to the last tile, z as well.
+    for key in ["s", "ArrowUp", "u", "z", "b", "n", "End", "b", "u"]:
+        page.keyboard.press(key)
+        settle(page)
+    labels = page.labeler.session.log.labels()
+    assert labels == {IDS[6]: "bogus", IDS[0]: "bogus"}
+    assert status.inner_text() == "end of the last page"
+
+
+def test_surroundings_of_the_last_tile_come_back_with_the_cursor(page):
+    page.locator(".gnl").focus()
+    for key in ["End", "r", "ArrowLeft"]:
+        page.keyboard.press(key)
+        settle(page)
+    answer_question(page)
+    assert f"about {IDS[6]}" in page.locator(".gnl-around").inner_text()
+    assert page.locator(".gnl-wider").is_visible()
+    # The same one, after another label.
+    for key in ["u", "ArrowLeft"]:
+        page.keyboard.press(key)
+        settle(page)
+    answer_question(page)
+    assert page.locator(".gnl-below").get_attribute("data-around") == "new"
+
+
 def settle(page):
     """Answer until nothing waits."""
     while page.evaluate("() => window.sent.some((message) => message.acts)"):

@@ -86,6 +86,8 @@ function render({ model, el }) {
 
   const state = () => model.get("page_state");
   const tiles = () => state().tiles;
+  // After the last tile is labelled: another key shall not label it again.
+  const ended = () => tiles().length > 0 && cursor === tiles().length;
   const unsaved = () => [...sent, ...queue];
 
   const waiting = new Map(); // tile -> its acts that are not saved, and the last's label
@@ -124,7 +126,7 @@ function render({ model, el }) {
       make("div", "gnl-caption", box, tile.caption);
     });
     if (!tiles().length) make("div", "gnl-empty", grid, "no candidates to label");
-    cursor = Math.min(cursor, Math.max(0, tiles().length - 1));
+    cursor = Math.min(cursor, tiles().length);
     root.dataset.page = state().page;
     // A page like the last one is laid out like it: asking for the room takes time.
     if (laidFor !== layoutOf()) fit();
@@ -192,7 +194,9 @@ function render({ model, el }) {
     let nWaiting = held.length + unsaved().filter((act) => act.do === "undo").length;
     for (const { n } of waiting.values()) nWaiting += n;
     const late = sent.length && Date.now() - sentAt > PATIENCE;
-    let text = note || "all saved";
+    const last = page + 1 >= n_pages;
+    const end = last ? "end of the last page" : "end of the page: n for the next";
+    let text = note || (ended() ? end : "all saved");
     if (nWaiting) text = `${nWaiting} not saved yet`;
     if (gone) text = `the kernel is gone${nWaiting ? `: ${nWaiting} not saved` : ""}`;
     else if (late) text = `no answer from the kernel: ${nWaiting} not saved`;
@@ -218,9 +222,9 @@ function render({ model, el }) {
 
   // Only when the cursor rests: the frames are read from disk.
   function askAround(tile) {
-    around.style.display = state().context && tile ? "" : "none";
+    around.style.display = state().context ? "" : "none";
     if (around.style.display) field.style.display = "none";
-    if (!state().context || !tile || tile.id === asked) return;
+    if (!state().context || tile.id === asked) return;
     asked = tile.id;
     below.dataset.around = "old"; // those on the page are another candidate's
     clearTimeout(resting);
@@ -246,9 +250,13 @@ function render({ model, el }) {
 
   function paintLarge() {
     const tile = tiles()[cursor];
+    below.style.visibility = tile ? "" : "hidden";
+    if (!tile) {
+      clearTimeout(resting);
+      asked = null; // back on the last tile, it is asked for again
+      return;
+    }
     askAround(tile);
-    large.style.visibility = tile ? "visible" : "hidden";
-    if (!tile) return;
     place(largePicture, cursor);
     const label = current(tile);
     largeText.replaceChildren();
@@ -310,14 +318,17 @@ function render({ model, el }) {
   // What has the same press is taken back by one undo, also after a restart.
   function label(index, value, press) {
     const tile = tiles()[index];
-    if (!tile) return;
+    if (!tile) {
+      note = ""; // the end of the page is said instead
+      return paintHead();
+    }
     failed.delete(tile.id);
     push({ do: "label", id: tile.id, label: value, ...(press && { press }) });
   }
 
   function flip(index, press) {
     const tile = tiles()[index];
-    if (tile) label(index, current(tile) === "real" ? "bogus" : "real", press);
+    label(index, tile && current(tile) === "real" ? "bogus" : "real", press);
   }
 
   let presses = 0;
@@ -345,11 +356,16 @@ function render({ model, el }) {
   }
   list.addEventListener("click", leave);
 
-  function move(to) {
-    cursor = Math.max(0, Math.min(tiles().length - 1, to));
+  function move(to, most = tiles().length - 1) {
+    cursor = Math.max(0, Math.min(most, to));
     const box = grid.children[cursor];
     if (box) box.scrollIntoView({ block: "nearest" });
     paint();
+  }
+
+  // From past the last tile, an arrow leads back to it.
+  function step(by) {
+    move(ended() ? tiles().length - 1 : cursor + by);
   }
 
   function turn(step) {
@@ -382,10 +398,10 @@ function render({ model, el }) {
   }
 
   const DEEDS = {
-    ArrowRight: () => move(cursor + 1),
-    ArrowLeft: () => move(cursor - 1),
-    ArrowDown: () => move(cursor + state().n_columns),
-    ArrowUp: () => move(cursor - state().n_columns),
+    ArrowRight: () => step(1),
+    ArrowLeft: () => step(-1),
+    ArrowDown: () => step(state().n_columns),
+    ArrowUp: () => step(-state().n_columns),
     Home: () => move(0),
     End: () => move(tiles().length - 1),
     n: () => turn(1),
@@ -406,7 +422,7 @@ function render({ model, el }) {
     DEEDS[name] = (shift) => {
       if (shift) return fill(value);
       label(cursor, value);
-      move(cursor + 1);
+      move(cursor + 1, tiles().length);
     };
   }
 
