@@ -697,6 +697,25 @@ def test_keys_past_the_last_tile_label_nothing_and_say_so(page, tmp_path):
     assert status.inner_text() == "end of the last page"
 
 
+def hold(page, key):
+    """Press a key so long that it comes three times."""
+    for _ in range(3):
+        page.keyboard.down(key)
+        settle(page)
+    page.keyboard.up(key)
+
+
+def test_key_that_is_held_labels_once_and_moves_on(page, tmp_path):
+    page.locator(".gnl").focus()
+    for n_lines, key in enumerate(["r", " ", "u", "z"], start=1):
+        hold(page, key)
+        assert len(lines_of(tmp_path)) == n_lines
+    # z took u back; the arrow goes from the second tile to the fifth.
+    hold(page, "ArrowRight")
+    assert page.locator(".gnl-cursor").get_attribute("data-id") == IDS[5]
+    assert page.labeler.session.log.labels() == {IDS[1]: "real", IDS[2]: "real"}
+
+
 def test_surroundings_of_the_last_tile_come_back_with_the_cursor(page):
     page.locator(".gnl").focus()
     for key in ["End", "r", "ArrowLeft"]:

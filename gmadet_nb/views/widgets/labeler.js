@@ -4,6 +4,9 @@ const LETTERS = { real: "R", bogus: "B", unsure: "?" };
 const LOOK_KEYS = { s: "stretch", c: "colors", t: "planes" };
 const KEYS = { r: "real", b: "bogus", u: "unsure" };
 const WORDS = { real: "real", bogus: "bogus", unsure: "unsure" };
+const MOVES = [
+  "ArrowRight", "ArrowLeft", "ArrowDown", "ArrowUp", "n", "p", "PageDown", "PageUp",
+];
 const REST = 250; // ms that the cursor rests before its surroundings are asked for
 const PATIENCE = 5000; // ms without an answer after which the page says so, and sends again
 
@@ -390,6 +393,8 @@ function render({ model, el }) {
     const name = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (!(name in DEEDS)) return;
     event.preventDefault();
+    // A key that is held moves on; it labels, or takes back, once.
+    if (event.repeat && !MOVES.includes(name)) return;
     if (!moving()) DEEDS[name](event.shiftKey);
     else if (!event.repeat) {
       held.push([name, event.shiftKey]);
