@@ -888,10 +888,10 @@ def test_keys_change_the_look_and_show_the_help(page):
     assert "science" in page.locator(".gnl-large-text").inner_text()
     keys = page.locator(".gnl-keys")
     assert not keys.is_visible()
-    page.keyboard.press("h")
-    assert keys.is_visible()
     page.keyboard.press("i")
     assert not page.locator(".gnl-caption").first.is_visible()
+    page.keyboard.press("h")
+    assert keys.is_visible()
     # The help lies over the grid, and goes where it came from.
     shape, over = page.locator(".gnl-grid").bounding_box(), keys.bounding_box()
     assert shape["y"] < over["y"] + over["height"]
@@ -901,6 +901,32 @@ def test_keys_change_the_look_and_show_the_help(page):
     keys.click()
     assert not keys.is_visible()
     assert page.locator(".gnl").evaluate("grid => grid === document.activeElement")
+
+
+@pytest.mark.parametrize("key", ["r", "Shift+B", " ", "n", "z", "i", "h", "Escape"])
+def test_key_takes_the_help_away_and_does_nothing_else(page, key):
+    page.locator(".gnl").focus()
+    page.keyboard.press("h")
+    page.keyboard.press(key)
+    assert not page.locator(".gnl-keys").is_visible()
+    assert not page.evaluate("() => window.sent.some((message) => message.acts)")
+    assert page.locator(".gnl-caption").first.is_visible()
+    # Neither when it waits with others for a page.
+    for name in ["n", "h", key]:
+        page.keyboard.press(name)
+    settle(page)
+    assert page.labeler.session.log.labels() == {}
+    assert page.locator(".gnl").get_attribute("data-page") == "1"
+    assert not page.locator(".gnl-keys").is_visible()
+
+
+def test_help_has_the_key_that_leaves_only_in_a_notebook(page):
+    page.locator(".gnl").focus()
+    page.keyboard.press("h")
+    entry = page.get_by_text("back to the notebook")
+    assert not entry.is_visible()
+    page.evaluate("() => { document.body.className = 'jp-NotebookPanel'; }")
+    assert entry.is_visible()
 
 
 def test_a_label_that_failed_is_shown_red_and_not_as_saved(page, monkeypatch):

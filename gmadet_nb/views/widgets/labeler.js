@@ -70,17 +70,17 @@ function render({ model, el }) {
     ["r", "real"], ["b", "bogus"], ["u", "unsure"], ["x", "clear"],
     ["⇧ r b u", "all unlabelled on the page"], ["z", "undo"],
     ["← ↑ → ↓", "move"], ["n p", "pages"], ["s", "stretch"], ["c", "colours"],
-    ["t", "planes"], ["i", "numbers"], ["h", "this help"], ["Esc", "leave the grid"],
+    ["t", "planes"], ["i", "numbers"], ["h", "this help"], ["Esc", "back to the notebook", "gnl-lab"],
   ];
   for (const [name, word] of keys.slice(2, 6)) brief.append(key(name), ` ${word} `);
   brief.append(key("n"), " next page ", key("z"), " undo ", key("h"), " all keys");
   const list = make("div", "gnl-keys", root);
   list.setAttribute("role", "dialog");
   list.setAttribute("aria-label", "keys");
-  for (const [name, word] of keys) {
-    make("span", "gnl-keys-name", list)
+  for (const [name, word, where = ""] of keys) {
+    make("span", `gnl-keys-name ${where}`, list)
       .append(...name.split(" ").flatMap((k) => [key(k), " "]));
-    make("span", "", list, word);
+    make("span", where, list, word);
   }
 
   function key(name) {
@@ -352,12 +352,7 @@ function render({ model, el }) {
     paintHead();
   }
 
-  // Out of the help, or back to the cell of the notebook, whose keys work then.
-  function leave() {
-    if (root.classList.contains("gnl-all-keys")) DEEDS.h();
-    else (root.closest(".jp-Cell") || root).focus();
-  }
-  list.addEventListener("click", leave);
+  list.addEventListener("click", () => root.classList.remove("gnl-all-keys"));
 
   function move(to, most = tiles().length - 1) {
     cursor = Math.max(0, Math.min(most, to));
@@ -395,11 +390,17 @@ function render({ model, el }) {
     event.preventDefault();
     // A key that is held moves on; it labels, or takes back, once.
     if (event.repeat && !MOVES.includes(name)) return;
-    if (!moving()) DEEDS[name](event.shiftKey);
+    if (!moving()) press(name, event.shiftKey);
     else if (!event.repeat) {
       held.push([name, event.shiftKey]);
       paintHead();
     }
+  }
+
+  // The help lies over the tiles: any key takes it away, and does nothing to them.
+  function press(name, shift) {
+    if (root.classList.contains("gnl-all-keys")) root.classList.remove("gnl-all-keys");
+    else DEEDS[name](shift);
   }
 
   const DEEDS = {
@@ -414,9 +415,10 @@ function render({ model, el }) {
     p: () => turn(-1),
     PageUp: () => turn(-1),
     z: () => push({ do: "undo" }),
-    h: () => root.classList.toggle("gnl-all-keys"),
+    h: () => root.classList.add("gnl-all-keys"),
     i: () => { root.classList.toggle("gnl-bare"); fit(); },
-    Escape: leave,
+    // Back to the cell of the notebook, whose keys work then.
+    Escape: () => root.closest(".jp-NotebookPanel .jp-Cell")?.focus(),
     " ": () => flip(cursor),
     x: () => label(cursor, null),
   };
@@ -482,7 +484,7 @@ function render({ model, el }) {
     paint();
     while (held.length && !moving()) {
       const [name, shift] = held.shift();
-      DEEDS[name](shift);
+      press(name, shift);
     }
   }
 
