@@ -86,7 +86,6 @@ def test_labelling_in_jupyterlab_saves_each_act_and_leaves_the_notebook_alone(
         (ids[0], "bogus"),
         (ids[2], "real"),
         (ids[2], "bogus"),
-        (ids[3], None),
         (ids[4], "unsure"),
         (ids[4], None),
         (acts[-1][0], "real"),

@@ -697,6 +697,33 @@ def test_keys_past_the_last_tile_label_nothing_and_say_so(page, tmp_path):
     assert status.inner_text() == "end of the last page"
 
 
+def test_clearing_what_has_no_label_writes_nothing_and_says_so(page, tmp_path):
+    page.locator(".gnl").focus()
+    status = page.locator(".gnl-saved")
+    page.keyboard.press("x")
+    assert status.inner_text() == "nothing to clear"
+    # Nothing can be cleared twice, not even before the answer.
+    for key in ["u", "ArrowLeft", "x", "x"]:
+        page.keyboard.press(key)
+    settle(page)
+    assert [line["label"] for line in lines_of(tmp_path)] == ["unsure", None]
+    # Nor a label that no person gave.
+    for key in ["n", "End", "x"]:
+        page.keyboard.press(key)
+        settle(page)
+    assert page.locator(".gnl-cursor").get_attribute("data-origin") == "auto"
+    assert status.inner_text() == "nothing to clear"
+    for key in ["z", "x"]:
+        page.keyboard.press(key)
+        settle(page)
+    assert [line["label"] for line in lines_of(tmp_path)] == [
+        "unsure",
+        None,
+        "unsure",
+        None,
+    ]
+
+
 def hold(page, key):
     """Press a key so long that it comes three times."""
     for _ in range(3):
@@ -942,6 +969,10 @@ def test_a_label_that_failed_is_shown_red_and_not_as_saved(page, monkeypatch):
     status = page.locator(".gnl-saved")
     assert "1 NOT SAVED" in status.inner_text()
     assert status.get_attribute("data-status") == "failed"
+    # There is nothing else to clear.
+    page.keyboard.press("x")
+    assert tile.get_attribute("data-status") == "saved"
+    assert status.inner_text() == "nothing to clear"
 
 
 def test_labels_are_told_apart_by_letter_and_line_too(page):

@@ -334,6 +334,15 @@ function render({ model, el }) {
     label(index, tile && current(tile) === "real" ? "bogus" : "real", press);
   }
 
+  // Only what a person said, or is about to, can be cleared.
+  function clear(tile) {
+    const own = tile && (waiting.get(tile.id) || { label: tile.human }).label;
+    if (!tile || own) return label(cursor, null);
+    failed.delete(tile.id);
+    note = "nothing to clear";
+    paint();
+  }
+
   let presses = 0;
   const newPress = () => `${view}-${++presses}`;
 
@@ -420,7 +429,7 @@ function render({ model, el }) {
     // Back to the cell of the notebook, whose keys work then.
     Escape: () => root.closest(".jp-NotebookPanel .jp-Cell")?.focus(),
     " ": () => flip(cursor),
-    x: () => label(cursor, null),
+    x: () => clear(tiles()[cursor]),
   };
   for (const [name, part] of Object.entries(LOOK_KEYS)) {
     DEEDS[name] = () => push({ do: "look", part });
