@@ -27,6 +27,7 @@ def judged():
     table["score"][~real & (table["snr"] < 5)] = 0.9
     table["place_in_training"] = np.arange(n) % 5 == 0
     table["used"], table["seen"] = True, False
+    table["part"] = np.where(np.arange(n) < 450, "training", "test")
     return table
 
 
@@ -59,6 +60,19 @@ def test_bogus_that_pass_in_one_bin_are_said(judged):
     # 3 of 400 are below 1%.
     judged["score"][[1, 2, 4]] = 0.9
     table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
+
+
+def test_bogus_that_chose_the_threshold_do_not_test_it(judged):
+    judged["score"] = np.where(judged["label"] == "real", 0.9, 0.1)
+    bogus = judged["label"] == "bogus"
+    judged["score"][bogus & (judged["part"] == "training")] = 0.9
+    rows = check_rates.rows_for_rates(judged)
+    table = check_rates.rates_by_quantity(rows, threshold=0.5)
+    some = rows_of(table, "exposure_id")
+    assert list(some["n_real"]) == [100, 100]  # of all parts
+    assert list(some["n_bogus"]) == [0, 100]  # of the test part, in e2
+    assert some["fpr"][1] == 0
     assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
 
 

@@ -167,7 +167,28 @@ def test_the_headline_leaves_out_places_seen_in_training(judged):
     assert test["all"]["fpr"]["k"] == 1
     assert [row["tpr"]["n"] for row in test["all"]["by_snr"]] == [5, 4]
     assert found["out_of_fold"]["all"]["n_real"] == 10
+    bins = test["all"]["by_snr"] + test["headline"]["by_snr"]
+    assert all("fpr" in row for row in bins)
     assert "7 of 8 real" in evaluate.describe(test["headline"], name="Test")
+
+
+def test_what_chose_the_threshold_proves_no_false_positive_rate(judged):
+    split, scores = judged
+    candidates = Table({"candidate_id": split["candidate_id"]})
+    candidates["snr"], candidates["mag"] = np.arange(40.0), 18.0
+    found = evaluate.metrics(
+        split, scores, 0.5, candidates=candidates, snr_bins=[0, 30, 40]
+    )
+    for figures in found["out_of_fold"].values():
+        assert not {"fpr", "brier"} & set(figures)
+        assert figures["note"] == evaluate.CHOSEN
+        assert [set(row) for row in figures["by_snr"]] == [{"low", "high", "tpr"}] * 2
+        text = evaluate.describe(figures, name="Folds")
+        assert "TPR 1.000" in text
+        assert text.endswith(evaluate.CHOSEN)
+    for figures in found["test"].values():
+        assert {"fpr", "brier"} <= set(figures)
+        assert figures["note"] == ""
 
 
 def test_suspects_are_those_whose_label_the_score_contradicts(judged):

@@ -168,7 +168,9 @@ def test_a_rate_comes_with_its_interval(campaign):
         for low, k, n in ((5, 1, 2), (10, 3, 3), (20, 5, 5))
     ]
     figures = {"tpr": rate(9, 10), "fpr": rate(0, 0), "auc": None, "by_snr": by_snr}
-    parts = {"test": {"headline": figures, "all": figures}}
+    folds = {key: value for key, value in figures.items() if key != "fpr"}
+    parts = {"out_of_fold": {"all": folds}}
+    parts["test"] = {"headline": figures, "all": figures}
     run.write_json(run.metrics_path, {"workflow": "train", "parts": parts})
     run.model_dir.mkdir()
     run.write_json(run.model_dir / "model.json", {"target_fpr": 0.01})
@@ -184,6 +186,7 @@ def test_a_rate_comes_with_its_interval(campaign):
     text = page(campaign)
     assert "new places" in text
     assert "exposures differ among each other by more than they say" in text
+    assert "none: the bogus of these folds chose the threshold" in text
 
 
 def test_without_a_new_place_the_headline_is_unknown_and_all_places_are_shown(campaign):

@@ -175,12 +175,14 @@ def _classifier(run):
             found = selections.get(selection)
             if not found:
                 continue
-            (tpr, of_tpr), (fpr, of_fpr) = (
-                in_words(found["tpr"]),
-                in_words(found["fpr"]),
-            )
+            rates = [
+                "{} ({})".format(*in_words(found[name]))
+                if name in found
+                else "none: the bogus of these folds chose the threshold"
+                for name in ("tpr", "fpr")
+            ]
             area = "" if found["auc"] is None else f"{found['auc']:.4f}"
-            rows.append([part, text, f"{tpr} ({of_tpr})", f"{fpr} ({of_fpr})", area])
+            rows.append([part.replace("_", " "), text, *rates, area])
     head = ["part", "candidates at", "TPR", "FPR", "area under the ROC"]
     note = (
         "<p>A new place is one on the sky and on the detector where no candidate of "

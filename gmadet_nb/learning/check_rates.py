@@ -42,6 +42,21 @@ def judged_rows(checked):
     return checked[some & ~np.asarray(checked["seen"], bool)]
 
 
+def rows_for_rates(judged):
+    """Leave out the bogus of the folds: they chose the threshold.
+
+    Their false-positive rate is what was asked for, whatever the model is worth. No
+    real candidate chose the threshold: those of all parts stay.
+
+    Parameters
+    ----------
+    judged : astropy.table.Table
+        From `judged_rows`.
+    """
+    real, test = judged["label"] == "real", judged["part"] == "test"
+    return judged[np.asarray(real, bool) | np.asarray(test, bool)]
+
+
 def at_new_places(rows):
     """Leave out candidates whose place the model has seen, where enough are left.
 
@@ -128,7 +143,8 @@ def rates_by_quantity(rows, *, threshold):
     Parameters
     ----------
     rows : astropy.table.Table
-        ``label``, ``score``, ``psf_fwhm`` [pixel] and what there is of `QUANTITIES`.
+        From `rows_for_rates`: ``label``, ``score``, ``psf_fwhm`` [pixel] and what
+        there is of `QUANTITIES`.
     threshold : float
         On the score.
 

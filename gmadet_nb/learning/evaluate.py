@@ -34,6 +34,7 @@ __all__ = [
     "rates_at",
     "reliability",
     "roc",
+    "select",
     "suspects",
     "with_scores",
 ]
@@ -43,6 +44,11 @@ PARTS = {
     "out_of_fold": ("training", "validation", "calibration"),
     "test": ("test",),
 }
+# The bogus of the folds chose the threshold.
+RATES = {"out_of_fold": ("tpr",), "test": ("tpr", "fpr")}
+#: What the figures of the folds are worth, in words.
+CHOSEN = "threshold and calibration were chosen by these: no FPR, no Brier score"
+FITTED = "the calibration was fitted to these: no proof"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +287,9 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
         out candidates whose place on the sky or on the detector the model that
         judges them has seen, "all" has them. Figures: n_real, n_bogus,
         n_unscored, tpr and fpr (each with value, low, high, k, n), auc, brier,
-        by_snr and by_mag (lists with low, high, tpr, fpr).
+        by_snr and by_mag (lists with low, high, tpr, fpr), note. Out of fold there
+        are no fpr and no brier, and the note says why: their bogus chose the
+        threshold, which no real one did, and the calibration was fitted to them.
     """
     table = with_scores(split[np.asarray(split["used"], bool)], scores)
     columns = {"snr": snr_bins, "mag": mag_bins}
@@ -295,24 +303,47 @@ def metrics(split, scores, threshold, *, candidates=None, snr_bins=(), mag_bins=
             metadata_conflicts="silent",
         )
     report = {}
-    for part, names in PARTS.items():
-        rows = table[np.isin(table["part"], names)]
-        place = np.asarray(rows["place_in_training"], bool)
-        chosen = {"headline": rows[~place], "all": rows}
+    for part, selections in select(table).items():
         report[part] = {}
-        for selection, some in chosen.items():
-            figures = _figures(some, threshold)
+        for selection, some in selections.items():
+            figures = _figures(some, threshold, part=part)
             for name, edges in columns.items():
                 if candidates is not None and len(edges) > 1:
-                    figures[f"by_{name}"] = _in_bins(some, name, edges, threshold)
+                    figures[f"by_{name}"] = _in_bins(
+                        some, name, edges, threshold, part=part
+                    )
             report[part][selection] = figures
     return report
+
+
+def select(table):
+    """Return the rows of each part, without places seen in training and with them.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        ``part``, ``place_in_training``.
+
+    Returns
+    -------
+    dict
+        part ("out_of_fold", "test") -> selection ("headline", "all") -> rows.
+    """
+    found = {}
+    for part, names in PARTS.items():
+        rows = table[np.isin(table["part"], names)]
+        seen = np.asarray(rows["place_in_training"], bool)
+        found[part] = {"headline": rows[~seen], "all": rows}
+    return found
 
 
 def describe(figures, *, name):
     """Say TPR and FPR of one selection of `metrics` in one line, with intervals."""
     words = []
     for rate_name, kind in (("tpr", "real"), ("fpr", "bogus")):
+        if rate_name not in figures:
+            words.append(figures["note"])
+            continue
         found = figures[rate_name]
         if found["n"]:
             words.append(
@@ -339,26 +370,30 @@ def check_better_than_chance(figures):
         )
 
 
-def _figures(rows, threshold):
-    """Return the figures of one selection of rows."""
+def _figures(rows, threshold, *, part):
+    """Return the figures of one selection of rows of a part."""
     real, scores = np.asarray(rows["label"]) == "real", np.asarray(rows["score"])
-    return {
+    rates = rates_at(real, scores, threshold)
+    figures = {
         "n_real": int(real.sum()),
         "n_bogus": int((~real).sum()),
         "n_unscored": int((~np.isfinite(scores)).sum()),
-        **rates_at(real, scores, threshold),
+        **{name: rates[name] for name in RATES[part]},
         "auc": auc(real, scores),
-        "brier": brier(real, scores),
     }
+    if part != "test":
+        return figures | {"note": CHOSEN}
+    return figures | {"brier": brier(real, scores), "note": ""}
 
 
-def _in_bins(rows, name, edges, threshold):
-    """Return TPR and FPR in bins of a column."""
+def _in_bins(rows, name, edges, threshold, *, part):
+    """Return the rates of a part in bins of a column."""
     values = as_floats(rows[name])
     result = []
     for low, high in pairwise(edges):
         some = rows[(values >= low) & (values < high)]
         real = np.asarray(some["label"]) == "real"
         found = rates_at(real, np.asarray(some["score"]), threshold)
-        result.append({"low": low, "high": high, **found})
+        kept = {rate_name: found[rate_name] for rate_name in RATES[part]}
+        result.append({"low": low, "high": high, **kept})
     return result
