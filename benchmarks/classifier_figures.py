@@ -12,10 +12,7 @@ from gmadet_nb.learning.calibration import (
     logit,
     probability,
 )
-from gmadet_nb.learning.calibration_error import (
-    expected_calibration_error,
-    with_interval,
-)
+from gmadet_nb.learning.calibration_error import error_with_interval
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.crossfit import choosing_rows
 
@@ -99,6 +96,4 @@ def _calibration_error(real, scores, *, test, chooses):
         fit = fit_temperature(logit(scores[chooses]), real[chooses])
         scores = probability(fit.apply(logit(scores)))
     rng = np.random.default_rng(0)
-    return with_interval(
-        expected_calibration_error, real[test], scores[test], rng=rng, n_draws=200
-    )
+    return error_with_interval(real[test], scores[test], rng=rng)

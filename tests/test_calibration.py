@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.learning import calibration, calibration_error, evaluate
@@ -134,6 +135,84 @@ def test_perfect_scores_have_no_calibration_error():
     real = np.array([True, False, True])
     assert calibration_error.expected_calibration_error(real, real.astype(float)) == 0
     assert np.isnan(calibration_error.expected_calibration_error([], []))
+
+
+@pytest.mark.parametrize("n", [300, 3000])
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_interval_of_a_calibration_error_holds_the_true_one(n, temperature, rng):
+    def share(scores):
+        return calibration.probability(calibration.logit(scores) * temperature)
+
+    # Scores from 0 to 1 alike: the mean of |score - share|, whose sign does not
+    # change within a bin of ten.
+    grid = (np.arange(100_000) + 0.5) / 100_000
+    truth = np.abs(grid - share(grid)).mean()
+    n_trials, found = 120, []
+    for _ in range(n_trials):
+        scores = rng.random(n)
+        real = rng.random(n) < share(scores)
+        found.append(
+            calibration_error.error_with_interval(real, scores, rng=rng, n_draws=200)
+        )
+    value, low, high, raw = (
+        np.array([one[name] for one in found])
+        for name in ("value", "low", "high", "raw")
+    )
+    inside = (low <= truth + 1e-9) & (truth <= high)
+    # 95 % of 120 are 114; three standard deviations of a binomial are 7.
+    assert inside.sum() >= 107
+    assert np.all((low <= value) & (value <= high))
+    # What chance adds to the raw one: 0.8 sqrt(p (1 - p) / n) in each bin of n / 10,
+    # with pi / 8 for the mean root over p, 0.99 / sqrt(n).
+    if temperature == 1:
+        assert raw.mean() == pytest.approx(0.99 / np.sqrt(n), rel=0.1)
+    # A floor at 0 leaves the mean of half a bell: less than half of that.
+    assert abs(value.mean() - truth) < 0.5 / np.sqrt(n)
+    # A mean of n labels, p (1 - p) being 1/6 over p, is known to 0.41 / sqrt(n): 2.5 of
+    # them to either side.
+    assert np.mean(high - low) < 2.1 / np.sqrt(n)
+
+
+def test_scores_that_are_all_right_leave_room_for_a_few_errors(rng):
+    real = np.arange(300) % 2 == 0
+    found = calibration_error.error_with_interval(real, real.astype(float), rng=rng)
+    assert (found["value"], found["low"], found["raw"]) == (0, 0, 0)
+    # Three of n would have been seen in 95 % of cases, 4.4 in 98.75 %.
+    assert 2 / 300 < found["high"] < 8 / 300
+    nothing = calibration_error.error_with_interval([], [], rng=rng)
+    assert nothing["n"] == 0
+    assert np.isnan(nothing["high"])
+
+
+def test_only_the_test_part_is_proof_of_a_calibration(rng):
+    split = Table({"candidate_id": [f"c{i}" for i in range(400)]})
+    split["label"] = np.where(rng.random(400) < 0.5, "real", "bogus")
+    split["part"] = np.where(np.arange(400) < 200, "training", "test")
+    split["place_in_training"] = np.arange(400) % 4 == 0
+    split["used"] = True
+    scores = split["candidate_id",]
+    scores["score"] = 0.5
+    found = calibration_error.measure(split, scores, rng=rng)
+    counts = {
+        (part, selection): (figures["ece"]["n"], figures["note"])
+        for part, selections in found.items()
+        for selection, figures in selections.items()
+    }
+    assert counts == {
+        ("out_of_fold", "headline"): (150, evaluate.FITTED),
+        ("out_of_fold", "all"): (200, evaluate.FITTED),
+        ("test", "headline"): (150, ""),
+        ("test", "all"): (200, ""),
+    }
+    words = calibration_error.describe(found)
+    assert words[0].startswith("test, new places, 150 candidates")
+    assert [text.endswith(evaluate.FITTED) for text in words] == [0, 0, 1, 1]
+    assert calibration_error.describe({}) == []
+    split["place_in_training"] = True
+    words = calibration_error.describe(
+        calibration_error.measure(split, scores, rng=rng)
+    )
+    assert words[0] == "test, new places: no candidates"
 
 
 def test_an_interval_holds_the_figure_and_shrinks_with_the_candidates(rng):

@@ -227,7 +227,7 @@ def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):
     found = check_inference.calibration(check, rng=rng)
     assert set(found) == {"out_of_fold", "test"}
     used = check.split[check.split["used"]]
-    assert found["test"]["ece"]["n"] == (used["part"] == "test").sum()
+    assert found["test"]["all"]["ece"]["n"] == (used["part"] == "test").sum()
     apply = check_inference.read_check_input(run, workflow="apply", model="")
     assert check_inference.calibration(apply, rng=rng) == {}
 
