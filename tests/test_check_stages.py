@@ -69,6 +69,41 @@ def test_bright_sources_that_are_lost_are_warned_of(make_night):
     followed = check_stages.follow_injected(*make_night(lost_bright=0.2))
     _, warned = check_stages.describe_stages(check_stages.stage_fits(followed))
     assert any("bright injected sources" in text for text in warned)
+    followed = check_stages.follow_injected(*make_night())
+    _, warned = check_stages.describe_stages(check_stages.stage_fits(followed))
+    assert not any("bright injected sources" in text for text in warned)
+
+
+@pytest.mark.parametrize("n", [1, 3, 600])
+def test_a_classifier_that_keeps_nothing_is_warned_of(make_night, n):
+    crossmatch, ranked = make_night()
+    ranked["kept"] = False
+    found = np.flatnonzero(crossmatch["match"] == "matched")[:n]
+    crossmatch = crossmatch[found] if n < 600 else crossmatch
+    fits = check_stages.stage_fits(check_stages.follow_injected(crossmatch, ranked))
+    said, warned = check_stages.describe_stages(fits)
+    assert any("None of" in text for text in warned)
+    assert "the depth that this costs is not tested" in said[-1]
+    assert not check_stages.depth_is_tested(fits)
+
+
+def test_a_classifier_that_keeps_a_few_faint_ones_is_warned_of(make_night):
+    crossmatch, ranked = make_night()
+    ranked["kept"] = np.arange(len(ranked)) < 3
+    crossmatch["difference_snr"] = 6.0
+    fits = check_stages.stage_fits(check_stages.follow_injected(crossmatch, ranked))
+    assert fits["n_bright_left"][0] == 0
+    _, warned = check_stages.describe_stages(fits)
+    assert any("throws away" in text for text in warned)
+
+
+def test_a_loss_that_chance_explains_is_no_warning(make_night):
+    crossmatch, ranked = make_night()
+    ranked["fwhm_ok"] = True
+    ranked["kept"] = np.arange(len(ranked)) != 0  # 1 of some 400 detected
+    fits = check_stages.stage_fits(check_stages.follow_injected(crossmatch, ranked))
+    assert check_stages.describe_stages(fits)[1] == []
+    assert check_stages.depth_is_tested(fits)
 
 
 def test_no_source_is_judged_by_a_model_that_trained_on_it(make_night):

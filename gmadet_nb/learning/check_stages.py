@@ -7,7 +7,12 @@ from astropy.table import Table, vstack
 
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning.check_simulation import recovered
-from gmadet_nb.learning.completeness import completeness, fit_m50
+from gmadet_nb.learning.completeness import (
+    binomial_interval,
+    completeness,
+    fit_m50,
+    rate,
+)
 
 #: Each holds what the one before it has left.
 STAGES = ("detected", "past the filters", "past the classifier")
@@ -15,6 +20,8 @@ _N_BINS = 8
 _LEAST_SNR = 1.0  # one source on a patch of huge noise must not stretch the axis
 # A loss below these is the price of any classifier [mag, share].
 _DEPTH, _BRIGHT_LOSS = 0.3, 0.05
+BRIGHT_SNR = 10.0  # from here on faintness is no excuse
+_HALF = 0.5
 
 
 def follow_injected(crossmatch, ranked):
@@ -96,19 +103,22 @@ def stage_fits(sources):
     Returns
     -------
     astropy.table.Table
-        ``stage``, ``n``, ``n_left``, ``m50``, ``m50_err`` [mag], ``snr50``,
-        ``plateau`` (completeness far on the bright side), ``reason`` ("" where there
-        is an m50).
+        ``stage``, ``n``, ``n_left``, ``n_bright_left`` (of an injected S/N of 10 or
+        more), ``m50``, ``m50_err`` [mag], ``snr50``, ``plateau`` (completeness far on
+        the bright side), ``reason`` ("" where there is an m50).
     """
     mag, minus_log = as_floats(sources["mag"]), -np.log10(as_floats(sources["snr"]))
+    bright = as_floats(sources["snr"]) >= BRIGHT_SNR
     rows = []
     for stage in STAGES:
         left = np.asarray(sources[stage], bool)
         fit = fit_m50(mag, left)
         snr50 = 10 ** -fit_m50(minus_log, left).m50
         values = (fit.m50, fit.m50_err, snr50, fit.plateau, fit.reason)
-        rows.append((stage, len(left), int(left.sum()), *values))
-    names = ("stage", "n", "n_left", "m50", "m50_err", "snr50", "plateau", "reason")
+        counts = (len(left), int(left.sum()), int((left & bright).sum()))
+        rows.append((stage, *counts, *values))
+    names = ("stage", "n", "n_left", "n_bright_left")
+    names += ("m50", "m50_err", "snr50", "plateau", "reason")
     table = Table(rows=rows, names=names)
     for name in ("m50", "m50_err", "snr50", "plateau"):
         table[name].format = ".2f"
@@ -117,6 +127,9 @@ def stage_fits(sources):
 
 def describe_stages(fits):
     """Say in words what filters and classifier cost; costly ones apart.
+
+    Losses are counted, and warned of where chance does not explain them (95%); the
+    depth that they cost takes a fit, and where there is none it is not tested.
 
     Parameters
     ----------
@@ -137,13 +150,42 @@ def describe_stages(fits):
         text += f"{before['stage']} are not {after['stage']}"
         if np.isfinite(depth):
             text += f", which costs {max(depth, 0):.2f} mag of depth"
+        else:
+            text += "; the depth that this costs is not tested, as "
+            text += _why_not(before, after)
         said.append(f"{text}.")
         if depth > _DEPTH:
             warned.append(f"{text}: faint sources are detected and then thrown away.")
-        if before["plateau"] - after["plateau"] > _BRIGHT_LOSS:
-            bright = before["plateau"] - after["plateau"]
-            warned.append(
-                f"{bright:.0%} of the bright injected sources are detected and not "
-                f"{after['stage']}: look at the worst false negatives."
-            )
+        warned += _losses(before, after)
     return said, warned
+
+
+def depth_is_tested(fits):
+    """Say whether each stage has a depth, so that what it costs is known."""
+    return bool(np.isfinite(np.asarray(fits["m50"], float)).all())
+
+
+def _why_not(before, after):
+    stage = after if np.isfinite(before["m50"]) else before
+    return f"of those {stage['stage']} {stage['reason']}"
+
+
+def _losses(before, after):
+    """Warn of a stage that loses bright sources, or more than half of all."""
+    words = []
+    n, left = int(before["n_left"]), int(after["n_left"])
+    if not left or binomial_interval(left, n)[1] < _HALF:
+        words.append(
+            f"{left or 'None'} of {n} injected sources that are {before['stage']} "
+            f"{'is' if left < 2 else 'are'} {after['stage']}: this stage throws away "
+            "what it should keep."
+        )
+    n = int(before["n_bright_left"])
+    lost = rate(n - int(after["n_bright_left"]), n)
+    if n and lost["low"] > _BRIGHT_LOSS:
+        words.append(
+            f"{lost['k']} of {n} bright injected sources (S/N {BRIGHT_SNR:g} or more) "
+            f"that are {before['stage']} are not {after['stage']} ({lost['low']:.0%} "
+            f"to {lost['high']:.0%}): look at the worst false negatives."
+        )
+    return words
