@@ -76,6 +76,28 @@ def test_bogus_that_chose_the_threshold_do_not_test_it(judged):
     assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
 
 
+@pytest.mark.parametrize("name", ["mag", "snr", "fwhm_ratio", "reference_distance"])
+def test_what_was_not_measured_has_a_bin_of_its_own(judged, name):
+    judged[name][1:31:3] = np.nan  # 10 bogus
+    judged[name][0] = np.nan  # and one real
+    judged["score"][1:31:3] = 0.9
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    some = rows_of(table, name)
+    assert (some["n_real"].sum(), some["n_bogus"].sum()) == (200, 400)
+    last = some[-1]
+    assert (last["bin"], last["n_real"], last["n_bogus"]) == ("not measured", 1, 10)
+    words = check_rates.warn_of_rates(table, target_fpr=TARGET)
+    assert any("is not measured, 10 of 10 bogus pass" in text for text in words)
+
+
+def test_without_any_reference_source_it_is_far(judged):
+    judged["reference_distance"] = np.inf
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    some = rows_of(table, "reference_distance")
+    assert list(some["bin"]) == ["≥ 8"]
+    assert some["n_bogus"][0] == 400
+
+
 def test_only_labelled_used_candidates_that_were_not_seen_are_judged(judged):
     judged["label"][0] = ""
     judged["used"][1] = False

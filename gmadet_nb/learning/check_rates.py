@@ -151,8 +151,9 @@ def rates_by_quantity(rows, *, threshold):
     Returns
     -------
     astropy.table.Table
-        One row a bin that holds something: ``quantity``, ``bin``, ``n_real``, ``tpr``,
-        ``n_bogus``, ``fpr``, both with ``_low`` and ``_high`` (95%, Clopper-Pearson).
+        One row a bin that holds something, the last of them "not measured":
+        ``quantity``, ``bin``, ``n_real``, ``tpr``, ``n_bogus``, ``fpr``, both with
+        ``_low`` and ``_high`` (95%, Clopper-Pearson).
     """
     real, scores = _labels_and_scores(rows)
     found = []
@@ -217,10 +218,14 @@ def _bins(rows, quantity, edges):
         values = values / as_floats(rows["psf_fwhm"])
     if edges is None:
         edges = _quantiles(values)
+    # No reference source at all is the farthest one: infinitely far.
     for low, high in pairwise(edges):
-        some = (values >= low) & (values < high)
+        above = (values >= low) | (low == edges[0])
+        some = above & ((values < high) | (high == np.inf)) & ~np.isnan(values)
         if some.any():
             yield _bin_name(low, high, edges), some
+    if np.isnan(values).any():
+        yield "not measured", np.isnan(values)
 
 
 def _quantiles(values):
