@@ -133,6 +133,34 @@ def test_transients_that_fall_behind_the_injected_ones_are_said(night):
     plt.close("all")
 
 
+def test_sources_that_the_model_has_seen_are_not_counted(night):
+    table, _ = night
+    real = make_real(table)
+    found = make_found(table, [False] * 40)
+    seen = np.isin(table["candidate_id"], found["candidate_id"][:30])
+    table["seen"] = seen
+    counted, _ = check_populations.populations(real, found, table)
+    by_name = {(row["population"], row["place"]): row["n"] for row in counted}
+    assert by_name["known transients", "all"] == 10
+    table["injected"], table["kept"] = False, True
+    sample, _ = check_populations.sky_sample(real, table)
+    assert len(sample) == len(table) - 30
+    left = check_populations.not_seen(table)
+    assert list(left["candidate_id"]) == list(table["candidate_id"][~seen])
+    assert list(left["rank"]) == list(range(1, len(left) + 1))
+
+
+def test_transients_on_exposures_that_were_seen_are_left_out_found_or_not(night):
+    table, _ = night
+    table["seen"] = (table["exposure_id"] == "night_1") & (table["label"] == "real")
+    truth = Table({"exposure_id": ["night_0", "night_1", "night_2"], "x": [1.0, 2, 3]})
+    left = check_populations.truth_not_seen(truth, table)
+    assert list(left["x"]) == [1, 3]
+    table["seen"] = False
+    assert len(check_populations.truth_not_seen(truth, table)) == 3
+    assert len(check_populations.truth_not_seen(truth[:0], table)) == 0
+
+
 def test_faint_sources_and_those_without_origin_are_not_compared(night):
     table, _ = night
     real = make_real(table, human=30)
@@ -189,6 +217,8 @@ def test_a_network_that_looks_at_the_source_takes_no_shortcut(night, scorer):
     # The toy's numbers tell real from bogus by shape, at any S/N.
     assert np.all(found.halves["other"] > 0.85)
     assert found.words == []
+    # The toy's scores are the same for all bogus: no rank correlation.
+    assert found.untested == ["score of bogus against S/N"]
     figure, axes = plt.subplots(1, 3)
     plots_shortcuts.changed_scores(found.changed, threshold=0.5, ax=axes[0])
     plots_shortcuts.other_half(found.halves, ax=axes[1])
@@ -218,12 +248,25 @@ def test_the_networks_are_asked_alone(night, scorer):
     )
 
 
+def test_tests_without_a_finite_result_are_no_good_news(night, scorer):
+    table, store = night
+    table["score"], table["snr"] = np.nan, np.nan
+    some = table[table["part"] != "test"]
+    found = check_shortcuts.find_shortcuts(
+        some, table, make_real(table), scorer=scorer, store=store, seed=1
+    )
+    assert len(some) > 0
+    assert found.words == []
+    assert len(found.untested) == check_shortcuts.N_TESTS
+
+
 def test_nothing_labelled_is_nothing_tested(night, scorer):
     table, store = night
     found = check_shortcuts.find_shortcuts(
         table[:0], table, make_real(table)[:0], scorer=scorer, store=store, seed=1
     )
     assert found.words == []
+    assert len(found.untested) == check_shortcuts.N_TESTS
     figure, axes = plt.subplots(1, 3)
     plots_shortcuts.changed_scores(found.changed, threshold=0.5, ax=axes[0])
     plots_shortcuts.other_half(found.halves, ax=axes[1])
@@ -326,7 +369,9 @@ def test_all_that_was_found_can_be_written_as_json(night, scorer, tmp_path):
     followed = check_stages.follow_injected(crossmatch, table)
     content = check_trust.summarize_trust(
         merit=check_rates.at_threshold(table, threshold=0.5, bogus_per_real=100),
+        merit_of="at all places",
         rates=rates,
+        rates_of="at new places",
         stages=check_stages.stage_table(followed),
         fits=check_stages.stage_fits(followed),
         shortcuts=found,
@@ -338,7 +383,9 @@ def test_all_that_was_found_can_be_written_as_json(night, scorer, tmp_path):
     path = tmp_path / "metrics.json"
     RunDir(tmp_path).write_json(path, content)
     again = json.loads(path.read_text())
-    assert len(again["rates"]) == len(rates)
+    assert len(again["rates"]["bins"]) == len(rates)
+    assert again["rates"]["candidates"] == "at new places"
+    assert again["merit"]["candidates"] == "at all places"
     assert again["learning_curve"] == {"words": ["a"]}
     assert again["shortcuts"]["kept_when_changed"]["blank"] == 0
 

@@ -265,7 +265,7 @@ def _transients(metrics):
     if not truth.get("n_transients"):
         return []
     images = truth.get("n_occurrences", truth["n_transients"])
-    hidden = f"{truth['n_transients']} transients, {images} times in a used image"
+    hidden = f"{truth['n_transients']} transients, {images} times on exposures not seen"
     ranks = ", ".join(str(rank) for rank in truth["ranks"]) or "none"
     return [
         Figure(

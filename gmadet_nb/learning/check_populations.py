@@ -80,10 +80,40 @@ def read_real(folder):
     return Table.read(path, format="ascii.ecsv")
 
 
+def not_seen(ranked):
+    """Leave out candidates judged by a model that trained on their exposure.
+
+    Returns
+    -------
+    astropy.table.Table
+        The others in their order, with a new ``rank`` (from 1).
+    """
+    left = ranked[~np.asarray(ranked["seen"], bool)]
+    left["rank"] = np.arange(1, len(left) + 1)
+    return left
+
+
+def truth_not_seen(truth, ranked):
+    """Leave out known transients on exposures of which candidates were seen.
+
+    All of them, detected or not, so that the share that was detected stays true.
+
+    Parameters
+    ----------
+    truth : astropy.table.Table
+        From `gmadet_nb.learning.check_inference.read_truth`.
+    ranked : astropy.table.Table
+        All candidates, with ``exposure_id`` and ``seen``.
+    """
+    seen = set(ranked["exposure_id"][np.asarray(ranked["seen"], bool)])
+    return truth[np.array([key not in seen for key in truth["exposure_id"]], bool)]
+
+
 def populations(real, found, ranked):
     """Count what is kept of injected sources, of known transients and of others.
 
-    Of those that were detected with an S/N above 10. Whether a source that nobody
+    Of those that were detected with an S/N above 10, and that no model judged which
+    had trained on their exposure. Whether a source that nobody
     injected is on a galaxy is known of the known transients alone.
 
     Parameters
@@ -121,7 +151,8 @@ def sky_sample(real, ranked):
     -------
     sample : astropy.table.Table
         Those labelled real by others than the injection, where there are 20 or more;
-        else the candidates of ``ranked`` that are kept and were not injected.
+        else the candidates of ``ranked`` that are kept and were not injected, and
+        whose exposure trained no model that judges them.
     name : str
         What they are.
     """
@@ -129,7 +160,9 @@ def sky_sample(real, ranked):
     if len(others) >= _LEAST:
         return others, "candidates that others called real"
     kept = np.asarray(ranked["kept"], bool) & ~np.asarray(ranked["injected"], bool)
-    return ranked[kept], "candidates that are kept and were not injected"
+    return ranked[
+        kept & ~np.asarray(ranked["seen"], bool)
+    ], "candidates that are kept and were not injected"
 
 
 def shift(real, sample, *, name):
@@ -162,5 +195,5 @@ def _known_transients(found, ranked):
     snr = as_floats(ranked["snr"])[rows]
     kept = np.asarray(ranked["above_threshold"], bool)[rows]
     on_galaxy = np.asarray(detected["on_galaxy"], bool)
-    bright = snr >= MIN_SNR
+    bright = (snr >= MIN_SNR) & ~np.asarray(ranked["seen"], bool)[rows]
     return count_kept("known transients", kept[bright], on_galaxy[bright])

@@ -14,6 +14,7 @@ from gmadet_nb.learning.scorer import NETWORK, network_logits
 from gmadet_nb.learning.trees import fit_trees, tree_logits
 
 _N_GROUPS = 3  # of exposures: each is judged by trees that know the others
+N_TESTS = 6
 N_CHANGED = 300  # real cutouts that are blanked and shifted
 
 
@@ -48,6 +49,23 @@ class ShortcutTests:
     kept: dict
     halves: Table
     coverage: float
+
+    @property
+    def untested(self):
+        """Names of the tests that have no finite result: list of str."""
+        results = {
+            "real and bogus at one S/N": self.by_snr["auc"],
+            "score of bogus against S/N": self.correlation["bogus"],
+            "real ones with a blanked difference": self.kept["blank"],
+            "real ones shifted": self.kept["shifted"],
+            "the other half of the S/N range": self.halves["other"],
+            "S/N of the candidates": self.coverage,
+        }
+        return [
+            name
+            for name, values in results.items()
+            if not np.isfinite(np.asarray(values, float)).any()
+        ]
 
     @property
     def words(self):

@@ -2,7 +2,18 @@
 
 
 def summarize_trust(
-    *, merit, rates, stages, fits, shortcuts, populations, shift, sample_name, card
+    *,
+    merit,
+    merit_of,
+    rates,
+    rates_of,
+    stages,
+    fits,
+    shortcuts,
+    populations,
+    shift,
+    sample_name,
+    card,
 ):
     """Return the figures of the trust section, as plain rows.
 
@@ -10,6 +21,9 @@ def summarize_trust(
     ----------
     merit : dict
         From `gmadet_nb.learning.check_rates.at_threshold`.
+    merit_of, rates_of : str
+        Which candidates ``merit`` and ``rates`` are of, as
+        `gmadet_nb.learning.check_rates.at_new_places` says it.
     rates : astropy.table.Table
         From `gmadet_nb.learning.check_rates.rates_by_quantity`.
     stages, fits : astropy.table.Table
@@ -28,8 +42,8 @@ def summarize_trust(
     """
     metrics = card.get("metrics") or {}
     return {
-        "merit": merit,
-        "rates": as_rows(rates),
+        "merit": merit | {"candidates": merit_of},
+        "rates": {"candidates": rates_of, "bins": as_rows(rates)},
         "completeness": {"bins": as_rows(stages), "fits": as_rows(fits)},
         "shortcuts": {
             "overall_auc": shortcuts.overall_auc,
@@ -38,6 +52,7 @@ def summarize_trust(
             "kept_when_changed": shortcuts.kept,
             "other_half": as_rows(shortcuts.halves),
             "snr_coverage": shortcuts.coverage,
+            "untested": shortcuts.untested,
         },
         "populations": as_rows(populations),
         "shift": {"against": sample_name, "columns": as_rows(shift)},
