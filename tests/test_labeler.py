@@ -575,7 +575,7 @@ def test_acts_that_got_lost_are_sent_again(page, tmp_path):
     page.wait_for_function(
         "() => window.sent.filter((message) => message.acts).length === 2"
     )
-    assert "no answer from the kernel" in page.locator(".gnl-saved").inner_text()
+    assert "no answer from the server" in page.locator(".gnl-saved").inner_text()
     answer(page)
     answer(page)
 
@@ -591,7 +591,11 @@ def test_page_says_what_to_do_when_nobody_answers(page):
         "document.querySelector('.gnl-saved').innerText.includes('no answer')"
     )
     assert "Everything shown as saved is on disk" in advice.inner_text()
-    assert "start gmadet-nb label again" in advice.inner_text()
+    assert "what is not saved is marked …" in advice.inner_text()
+    assert "…" in page.locator(".gnl-tile .gnl-badge").first.inner_text()
+    # A reload of the old address asks for a token.
+    assert "open its new address" in advice.inner_text()
+    assert "Reload" not in advice.inner_text()
     settle(page)
     assert not advice.is_visible()
 

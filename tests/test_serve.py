@@ -147,8 +147,18 @@ def test_page_of_its_own_keeps_labels_over_a_reload_and_runs_no_code(
     tiles.nth(0).click()
     page.keyboard.press("u")
     wait_for_label(page, 0, "unsure")
-    page.keyboard.press("b")
+    # Who is asked whether to leave, and stays, goes on with the same kernel.
+    asked = []
+    page.once("dialog", lambda box: (asked.append(box.type), box.dismiss()))
+    page.evaluate(
+        """() => {
+          document.querySelector('.gnl').dispatchEvent(
+            new KeyboardEvent('keydown', { key: 'b', cancelable: true }));
+          location.reload();
+        }"""
+    )
     wait_for_label(page, 1, "bogus")
+    assert asked == ["beforeunload"]
 
     page.reload(wait_until="domcontentloaded", timeout=180_000)
     page.wait_for_selector(".gnl-tile", timeout=180_000)

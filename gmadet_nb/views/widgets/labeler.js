@@ -187,6 +187,8 @@ function render({ model, el }) {
       (LETTERS[label] || "") + (status === "waiting" ? "…" : status === "failed" ? "!" : "");
   }
 
+  const inNotebook = () => root.closest(".jp-NotebookPanel");
+
   function paintHead() {
     root.style.setProperty("--gnl-planes", state().n_planes);
     const { page, n_pages, counts: n, labeler } = state();
@@ -196,13 +198,15 @@ function render({ model, el }) {
       `unlabelled ${n.unlabeled} | ${n.human} by ${labeler}`;
     let nWaiting = held.length + unsaved().filter((act) => act.do === "undo").length;
     for (const { n } of waiting.values()) nWaiting += n;
+    root.toggleAttribute("data-unsaved", nWaiting > 0); // the served page asks for it
     const late = sent.length && Date.now() - sentAt > PATIENCE;
     const last = page + 1 >= n_pages;
     const end = last ? "end of the last page" : "end of the page: n for the next";
+    const whom = inNotebook() ? "kernel" : "server";
     let text = note || (ended() ? end : "all saved");
     if (nWaiting) text = `${nWaiting} not saved yet`;
     if (gone) text = `the kernel is gone${nWaiting ? `: ${nWaiting} not saved` : ""}`;
-    else if (late) text = `no answer from the kernel: ${nWaiting} not saved`;
+    else if (late) text = `no answer from the ${whom}: ${nWaiting} not saved`;
     if (refused) text = `NOT DONE: ${refused}`;
     if (failed.size) text = `${failed.size} NOT SAVED: ${[...failed.values()].pop()}`;
     saved.textContent = text;
@@ -213,11 +217,9 @@ function render({ model, el }) {
 
   // What is shown as saved is on disk: nobody need fear to start again.
   function whatToDo() {
-    const safe = "Everything shown as saved is on disk. ";
-    if (!root.closest(".jp-NotebookPanel")) {
-      return safe + "Reload this page; if it does not come back, start gmadet-nb label " +
-        "again and open the address that it prints.";
-    }
+    const safe = "Everything shown as saved is on disk; what is not saved is marked …. ";
+    // The address has the token of its server: the old one opens nothing any more.
+    if (!inNotebook()) return safe + "Start gmadet-nb label again and open its new address.";
     return safe + (gone ? "" : "A busy kernel answers later; if it is gone, ") +
       (gone ? "Run the cells again" : "restart it and run the cells again") +
       " (menu Run, Run All Cells).";
