@@ -736,6 +736,23 @@ def hold(page, key):
     page.keyboard.up(key)
 
 
+def test_numbers_are_hidden_on_the_tiles_and_beside_the_large_one(page):
+    page.locator(".gnl").focus()
+    answer_question(page)
+    texts = [page.locator(name) for name in (".gnl-grid", ".gnl-words")]
+    tile = page.locator(".gnl-tile").first
+    for shown in (True, False, True):
+        assert ["S/N 7" in text.inner_text() for text in texts] == [shown, shown]
+        assert (f"about {IDS[1]}" in texts[1].inner_text()) is shown
+        assert ("S/N 7" in tile.get_attribute("title")) is shown
+        assert IDS[1] in texts[1].inner_text()
+        page.keyboard.press("i")
+    # So it is on the next page.
+    page.keyboard.press("n")
+    settle(page)
+    assert tile.get_attribute("title") == IDS[7]
+
+
 def test_key_that_is_held_labels_once_and_moves_on(page, tmp_path):
     page.locator(".gnl").focus()
     for n_lines, key in enumerate(["r", " ", "u", "z"], start=1):

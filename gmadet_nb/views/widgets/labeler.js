@@ -122,7 +122,7 @@ function render({ model, el }) {
       const box = make("div", "gnl-tile", grid);
       box.dataset.index = index;
       box.dataset.id = tile.id;
-      box.title = `${tile.name}\n${tile.caption}`;
+      box.title = titleOf(tile);
       box.setAttribute("role", "option");
       place(make("div", "gnl-picture", box), index);
       make("span", "gnl-badge", box);
@@ -136,9 +136,17 @@ function render({ model, el }) {
     paint();
   }
 
+  const bare = () => root.classList.contains("gnl-bare");
+  const titleOf = (tile) => (bare() ? tile.name : `${tile.name}\n${tile.caption}`);
+
+  function showNumbers() {
+    root.classList.toggle("gnl-bare");
+    tiles().forEach((tile, index) => { grid.children[index].title = titleOf(tile); });
+    fit();
+  }
+
   let laidFor = "";
-  const captioned = () =>
-    !root.classList.contains("gnl-bare") && tiles().some((tile) => tile.caption);
+  const captioned = () => !bare() && tiles().some((tile) => tile.caption);
   const layoutOf = () => {
     const { n_columns, n_rows, n_planes, side } = state();
     return [n_columns, n_rows, n_planes, side, captioned()].join();
@@ -270,7 +278,7 @@ function render({ model, el }) {
       `${planes === "all" ? "science | reference | difference" : planes}, ` +
       `stretch ${stretch}, colours ${colors}`);
     make("b", "", largeText, tile.name);
-    make("div", "", largeText, tile.caption.replaceAll("\n", " · "));
+    make("div", "gnl-numbers", largeText, tile.caption.replaceAll("\n", " · "));
     make("div", "", largeText, label
       ? `${label}${grid.children[cursor].dataset.origin === "auto" ? " (automatic)" : ""}`
       : "no label");
@@ -427,7 +435,7 @@ function render({ model, el }) {
     PageUp: () => turn(-1),
     z: () => push({ do: "undo" }),
     h: () => root.classList.add("gnl-all-keys"),
-    i: () => { root.classList.toggle("gnl-bare"); fit(); },
+    i: showNumbers,
     // Back to the cell of the notebook, whose keys work then.
     Escape: () => root.closest(".jp-NotebookPanel .jp-Cell")?.focus(),
     " ": () => flip(cursor),
