@@ -855,6 +855,14 @@ def test_drag_gives_the_label_of_the_first_tile_to_all_it_passes(page):
         assert page.labeler.session.log.labels() == labels
 
 
+def test_right_click_labels_nothing_be_it_a_mac_s(page):
+    tile = page.locator(".gnl-tile").first
+    tile.click(modifiers=["Control"])
+    tile.click(button="right")
+    assert not page.evaluate("() => window.sent.some((message) => message.acts)")
+    assert tile.get_attribute("data-label") == ""
+
+
 def answer_question(page):
     """Wait until the page asks what surrounds a candidate, and answer."""
     page.wait_for_function("() => window.sent.some((message) => message.ask)")

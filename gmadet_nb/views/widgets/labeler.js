@@ -544,7 +544,8 @@ function render({ model, el }) {
   const tileAt = (event) => event.target.closest(".gnl-tile");
   grid.addEventListener("mousedown", (event) => {
     const box = tileAt(event);
-    if (event.button !== 0 || !box) return;
+    // With Ctrl it is the right click of a Mac.
+    if (event.button !== 0 || event.ctrlKey || !box) return;
     cursor = Number(box.dataset.index);
     const press = newPress();
     flip(cursor, press);
