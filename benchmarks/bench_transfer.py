@@ -13,24 +13,13 @@ import sys
 
 import numpy as np
 
-from benchmarks.classifier_sets import FOLDER, TARGET_FPR, make_set, sky_s_own
+from benchmarks.classifier_sets import FOLDER, TARGET_FPR, make_set
+from benchmarks.classifier_work import divide, how
 from benchmarks.tables import report, row
 from gmadet_nb.files.rundir import RunDir
-from gmadet_nb.learning import (
-    dataset,
-    evaluate,
-    folds,
-    fused,
-    labels,
-    places,
-    saving,
-    splitting,
-    train,
-    transfer,
-)
+from gmadet_nb.learning import evaluate, fused, saving, transfer
 from gmadet_nb.learning.calibration import cross_entropy, logit
 from gmadet_nb.learning.completeness import rate
-from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.features import features_of
 from gmadet_nb.learning.scorer import (
     CARD,
@@ -41,71 +30,33 @@ from gmadet_nb.learning.scorer import (
 from gmadet_nb.learning.trees import tree_logits
 
 PAIRS = (("tres1", "demo"), ("demo", "tres1"))
-N_LABELS, N_FOLDS, SEED = 300, 5, 1
+N_LABELS, SEED = 300, 1
 WORK = FOLDER.with_name("bench_transfer")
-TRAINING = train.Training(
-    network="small", epochs=30, batch_size=32, dropout=0.3, patience=10, seed=SEED
-)
 
 
-def divide(name, run, *, n_labels=None):
-    """Divide a set as 07_dataset does, with all of its labels or some.
-
-    The test part is the same. Folds are made of the labels that are left.
-    """
-    candidates, store = run.read_table("candidates"), CutoutStore(run.cutouts_path)
-    labelled = dataset.gather_labels(
-        run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
-    )
-    own = candidates["candidate_id"][sky_s_own(name, candidates)]
-    injected = np.asarray(labelled["label_origin"] == "injected")
-    labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
-    scale = places.typical_pixel_scale(run.read_table("exposures"))
-    same = {"margin": store.size, "pixel_scale": scale}
-    split = splitting.split_by_exposure(
-        labelled,
-        candidates,
-        calibration_fraction=0.2,
-        test_fraction=0.25,
-        validation_fraction=0.15,
-        bogus_fraction=0.0,
-        rng=np.random.default_rng([SEED, 0]),
-        **same,
-    )
-    if n_labels:
-        split = split[_some(split, n_labels)]
-    rng = np.random.default_rng([SEED, 3])
-    folded = folds.make_folds(split, candidates, n_folds=N_FOLDS, rng=rng, **same)
-    return folds.add_folds(split, folded), candidates, store
-
-
-def _some(split, n_labels):
+def few(split):
     """Return the rows of the test part and of as many real as bogus labels."""
-    rng, chosen = (
-        np.random.default_rng([SEED, 4]),
-        [np.flatnonzero(split["part"] == "test")],
-    )
+    rng = np.random.default_rng([SEED, 4])
+    chosen = [np.flatnonzero(split["part"] == "test")]
     folded = np.asarray(split["used"], bool) & (split["part"] != "test")
     for kind in ("real", "bogus"):
         there = np.flatnonzero(folded & (split["label"] == kind))
-        chosen.append(rng.choice(there, n_labels // 2, replace=False))
+        chosen.append(rng.choice(there, N_LABELS // 2, replace=False))
     return np.sort(np.concatenate(chosen))
 
 
 def source_model(name, run):
     """Return the model folder of a set, beside its split; train it if there is none."""
-    made = RunDir(WORK / name)
-    split, candidates, store = divide(name, run)
-    made.write_table("split", split)
-    made.write_table("candidates", candidates)
+    made, split = RunDir(WORK / name), divide(name, run, seed=SEED)
+    made.write_table("split", split.table)
+    made.write_table("candidates", split.candidates)
     there = FOLDER / "models" / f"{name}_{SEED}"
     if (there / CARD).is_file():
         shutil.copytree(there, made.model_dir, dirs_exist_ok=True)
     elif not (made.model_dir / CARD).is_file():
-        model = fused.fit_fused(split, store, candidates, TRAINING)
-        card = saving.save_model(
-            made.model_dir, model, store=store, split=split, training=TRAINING
-        )
+        with_what = {"store": split.store, "split": split.table, "training": how(SEED)}
+        model = fused.fit_fused(candidates=split.candidates, **with_what)
+        card = saving.save_model(made.model_dir, model, **with_what)
         saving.finish_card(made, card, model.threshold(TARGET_FPR[name]), {})
     return made.model_dir
 
@@ -128,14 +79,14 @@ def measure(source, target):
         print("No real frames at hand; set REALDATA to their folder.")
         return []
     folder = source_model(source, runs[source])
-    split, candidates, store = divide(target, runs[target], n_labels=N_LABELS)
-    initial = transfer.read_initial(folder, network="small", size=store.size)
-    test = split[np.asarray(split["used"], bool) & (split["part"] == "test")]
+    split = divide(target, runs[target], seed=SEED, choose=few)
+    initial = transfer.read_initial(folder, network="small", size=split.store.size)
+    test = split.rows[split.rows["part"] == "test"]
     test = test[~np.asarray(test["place_in_training"], bool)]
-    pixels = store.read(test["candidate_id"])
-    features = features_of(test["candidate_id"], candidates)
+    pixels = split.store.read(test["candidate_id"])
+    features = features_of(test["candidate_id"], split.candidates)
     scores = {"as it is": load_model(folder).score(pixels, features)}
-    sets = (split, store, candidates, TRAINING)
+    sets = (split.table, split.store, split.candidates, how(SEED))
     for name, start in (("trained on", initial), ("trained anew", None)):
         model = fused.fit_fused(*sets, initial=start)
         scores[name] = judge(model, pixels, features)

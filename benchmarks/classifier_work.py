@@ -93,7 +93,7 @@ class Split:
         return FOLDER / "models" / f"{self.name}_{self.seed}"
 
 
-def divide(name, run, *, seed):
+def divide(name, run, *, seed, choose=None):
     """Divide a set as 07_dataset does; what the sky has of its own trains nothing.
 
     Parameters
@@ -103,6 +103,8 @@ def divide(name, run, *, seed):
     run : gmadet_nb.files.rundir.RunDir
         With 01 to 04 done.
     seed : int
+    choose : callable, optional
+        From the divided candidates to the rows that stay, before folds are made.
 
     Returns
     -------
@@ -130,6 +132,7 @@ def divide(name, run, *, seed):
         rng=np.random.default_rng([seed, 0]),
         **same,
     )
+    parts = parts if choose is None else parts[choose(parts)]
     folded = folds.make_folds(
         parts, candidates, n_folds=N_FOLDS, rng=np.random.default_rng([seed, 3]), **same
     )
