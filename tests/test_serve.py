@@ -28,6 +28,11 @@ def run(tmp_path):
     return run
 
 
+def heed_interrupts():
+    """Take Ctrl-C again: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def taken():
     """Take a port, as another server would, and return its number."""
@@ -52,7 +57,9 @@ def address(run, tmp_path, taken):
     # The kernels start elsewhere, and shall import this very package.
     env["PYTHONPATH"] = str(Path(__file__).parents[1])
     with open(log, "wb") as file:
-        server = subprocess.Popen(command, stdout=file, stderr=file, env=env)
+        server = subprocess.Popen(
+            command, stdout=file, stderr=file, env=env, preexec_fn=heed_interrupts
+        )
     try:
         end = time.monotonic() + 120
         while not opened.exists() or "http" not in opened.read_text():
