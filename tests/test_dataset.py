@@ -1,7 +1,10 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from astropy.table import Table
 from toy_cutouts import make_candidates, no_labels, write_store
+from toy_cutouts import split_toy as split_with
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import dataset, folds, leaks, same_pixels, splitting
@@ -13,24 +16,7 @@ from gmadet_nb.learning.places import typical_pixel_scale
 from gmadet_nb.learning.stamps import read_stamps
 
 MARGIN = 32
-
-
-def split_toy(candidates, *, seed=1, human=None, **fractions):
-    labels = dataset.gather_labels(candidates, no_labels() if human is None else human)
-    defaults = {
-        "calibration_fraction": 0.2,
-        "test_fraction": 0.2,
-        "validation_fraction": 0.15,
-        "bogus_fraction": 0.0,
-    }
-    return splitting.split_by_exposure(
-        labels,
-        candidates,
-        **(defaults | fractions),
-        margin=MARGIN,
-        pixel_scale=1.0,
-        rng=np.random.default_rng(seed),
-    )
+split_toy = partial(split_with, margin=MARGIN)
 
 
 def of_part(split, *names):

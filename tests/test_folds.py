@@ -1,11 +1,13 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from astropy.table import Table
 from toy_candidates import make_measured
-from toy_cutouts import make_candidates, no_labels
+from toy_cutouts import fold_toy, make_candidates, split_toy
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import crossfit, dataset, evaluate, folds, splitting, trees
+from gmadet_nb.learning import crossfit, evaluate, folds, trees
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.places import sky_places
@@ -13,29 +15,8 @@ from gmadet_nb.learning.places import sky_places
 MARGIN = 32
 
 
-def make_split(candidates, *, seed=1):
-    return splitting.split_by_exposure(
-        dataset.gather_labels(candidates, no_labels()),
-        candidates,
-        calibration_fraction=0.2,
-        test_fraction=0.2,
-        validation_fraction=0.15,
-        bogus_fraction=0.0,
-        margin=MARGIN,
-        pixel_scale=1.0,
-        rng=np.random.default_rng(seed),
-    )
-
-
-def fold(split, candidates, *, n_folds=3, seed=2):
-    return folds.make_folds(
-        split,
-        candidates,
-        n_folds=n_folds,
-        margin=MARGIN,
-        pixel_scale=1.0,
-        rng=np.random.default_rng(seed),
-    )
+make_split = partial(split_toy, margin=MARGIN)
+fold = partial(fold_toy, margin=MARGIN, n_folds=3)
 
 
 @pytest.fixture

@@ -8,8 +8,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.table import Table
-from toy_candidates import make_measured
-from toy_cutouts import make_candidates, make_pixels, no_labels, write_store
+from toy_candidates import add_numbers
+from toy_cutouts import (
+    fold_toy,
+    make_candidates,
+    make_pixels,
+    split_toy,
+    write_store,
+)
 
 from gmadet_nb.errors import BadInputError, BadParameterError, StageError
 from gmadet_nb.files.rundir import RunDir
@@ -17,18 +23,16 @@ from gmadet_nb.learning import (
     baselines,
     checkpoints,
     crossfit,
-    dataset,
     evaluate,
     folds,
     fused,
     infer,
     saving,
     scorer,
-    splitting,
     train,
 )
 from gmadet_nb.learning.cutouts import CutoutStore, create_store
-from gmadet_nb.learning.features import COLUMNS, FEATURES, candidate_features
+from gmadet_nb.learning.features import FEATURES, candidate_features
 
 # Keras 3.15 hands TensorFlow's variables to numpy in a way that numpy 2 deplores.
 pytestmark = pytest.mark.filterwarnings(
@@ -73,34 +77,9 @@ def trained(tmp_path_factory):
     )
 
 
-def add_numbers(candidates, *, rng):
-    """Give toy candidates numbers that tell real from bogus about as well."""
-    measured = make_measured(candidates["auto_label"] == "real", rng=rng)
-    for name in COLUMNS:
-        if name not in ("snr", "psf_fwhm"):
-            candidates[name] = measured[name]
-
-
 def make_split(candidates):
-    parts = splitting.split_by_exposure(
-        dataset.gather_labels(candidates, no_labels()),
-        candidates,
-        calibration_fraction=0.2,
-        test_fraction=0.2,
-        validation_fraction=0.15,
-        bogus_fraction=0.0,
-        margin=SIZE,
-        pixel_scale=1.0,
-        rng=np.random.default_rng(1),
-    )
-    found = folds.make_folds(
-        parts,
-        candidates,
-        n_folds=2,
-        margin=SIZE,
-        pixel_scale=1.0,
-        rng=np.random.default_rng(2),
-    )
+    parts = split_toy(candidates, margin=SIZE)
+    found = fold_toy(parts, candidates, margin=SIZE, n_folds=2)
     return folds.add_folds(parts, found)
 
 

@@ -5,23 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from astropy.table import Table
-from toy_candidates import make_measured
-from toy_cutouts import make_candidates, no_labels, write_store
+from toy_candidates import add_numbers
+from toy_cutouts import fold_toy, make_candidates, split_toy, write_store
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import (
-    dataset,
     folds,
     fused,
     saving,
     scorer,
-    splitting,
     train,
     transfer,
 )
 from gmadet_nb.learning.cutouts import CutoutStore
-from gmadet_nb.learning.features import COLUMNS, FEATURES
+from gmadet_nb.learning.features import FEATURES
 
 # Keras 3.15 hands TensorFlow's variables to numpy in a way that numpy 2 deplores.
 pytestmark = pytest.mark.filterwarnings(
@@ -41,27 +39,12 @@ def make_run(folder, name, *, n_each, n_exposures, n_folds, seed):
     rng = np.random.default_rng(seed)
     run = RunDir(folder)
     candidates = make_candidates(n_exposures, n_each, rng=rng)
-    measured = make_measured(candidates["auto_label"] == "real", rng=rng)
-    for column in COLUMNS:
-        if column not in ("snr", "psf_fwhm"):
-            candidates[column] = measured[column]
+    add_numbers(candidates, rng=rng)
     for column in ("candidate_id", "exposure_id"):
         candidates[column] = [f"{name}_{key}" for key in candidates[column]]
     write_store(run.cutouts_path, candidates, size=SIZE, rng=rng)
-    same = {"margin": SIZE, "pixel_scale": 1.0}
-    parts = splitting.split_by_exposure(
-        dataset.gather_labels(candidates, no_labels()),
-        candidates,
-        calibration_fraction=0.2,
-        test_fraction=0.2,
-        validation_fraction=0.15,
-        bogus_fraction=0.0,
-        rng=np.random.default_rng(1),
-        **same,
-    )
-    found = folds.make_folds(
-        parts, candidates, n_folds=n_folds, rng=np.random.default_rng(2), **same
-    )
+    parts = split_toy(candidates, margin=SIZE)
+    found = fold_toy(parts, candidates, margin=SIZE, n_folds=n_folds)
     split = folds.add_folds(parts, found)
     run.write_table("candidates", candidates)
     run.write_table("split", split)

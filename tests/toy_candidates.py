@@ -4,6 +4,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table
 
+from gmadet_nb.learning.features import COLUMNS
+
 
 def make_measured(is_real, *, rng, n_exposures=5, overlap=0.5):
     """Draw the numbers of 03_detect for candidates of known kind.
@@ -42,3 +44,11 @@ def make_measured(is_real, *, rng, n_exposures=5, overlap=0.5):
     )
     table["label"] = np.where(real, "real", "bogus")
     return table
+
+
+def add_numbers(candidates, *, rng):
+    """Give toy candidates numbers that tell real from bogus about as well."""
+    measured = make_measured(candidates["auto_label"] == "real", rng=rng)
+    for name in COLUMNS:
+        if name not in ("snr", "psf_fwhm"):
+            candidates[name] = measured[name]

@@ -3,6 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
+from gmadet_nb.learning import dataset, folds, splitting
 from gmadet_nb.learning.cutouts import create_store
 from gmadet_nb.learning.labels import read_labels
 
@@ -62,3 +63,33 @@ def write_store(path, candidates, *, size, rng):
             here = candidates[candidates["exposure_id"] == exposure_id]
             pixels = make_pixels(here["auto_label"] == "real", size=size, rng=rng)
             writer.append(here["candidate_id"], exposure_id, pixels)
+
+
+def split_toy(candidates, *, margin, seed=1, human=None, **fractions):
+    """Divide toy candidates into parts, as 07_dataset does."""
+    defaults = {
+        "calibration_fraction": 0.2,
+        "test_fraction": 0.2,
+        "validation_fraction": 0.15,
+        "bogus_fraction": 0.0,
+    }
+    return splitting.split_by_exposure(
+        dataset.gather_labels(candidates, no_labels() if human is None else human),
+        candidates,
+        **(defaults | fractions),
+        margin=margin,
+        pixel_scale=1.0,
+        rng=np.random.default_rng(seed),
+    )
+
+
+def fold_toy(split, candidates, *, margin, n_folds, seed=2):
+    """Divide what is not in the test part into folds, as 07_dataset does."""
+    return folds.make_folds(
+        split,
+        candidates,
+        n_folds=n_folds,
+        margin=margin,
+        pixel_scale=1.0,
+        rng=np.random.default_rng(seed),
+    )
