@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.files.tables import as_floats
+from gmadet_nb.files.tables import as_floats, rows_of
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.crossfit import choosing_rows
 
@@ -69,14 +69,12 @@ def compare(split, scores, candidates, *, target_fpr):
         test part.
     """
     used = split[np.asarray(split["used"], bool)]
-    rows = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
-    numbers = candidates[[rows[str(key)] for key in used["candidate_id"]]]
+    ids = used["candidate_id"]
+    numbers = candidates[rows_of(ids, candidates["candidate_id"])]
     judged = {name: by_rank(values) for name, values in cuts(numbers).items()}
     for column in ("trees_score", "network_score", "score"):
         if column in scores.colnames:
-            known = dict(zip(scores["candidate_id"], scores[column], strict=True))
-            found = [known.get(key, np.nan) for key in used["candidate_id"]]
-            judged[_NAMES[column]] = np.array(found, float)
+            judged[_NAMES[column]] = evaluate.scores_of(ids, scores, column)
     real = np.asarray(used["label"] == "real")
     test = np.asarray(used["part"] == "test")
     clean = test & ~np.asarray(used["place_in_training"], bool)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from gmadet_nb.errors import BadParameterError
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import COLUMNS, candidate_features
 from gmadet_nb.learning.folds import read_folds
@@ -80,10 +81,9 @@ def _why_not(of, test, candidates):
 def _trees(candidates, seed):
     """Return a function that trains trees on rows."""
     features = candidate_features(candidates)
-    row_of = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
 
     def of_rows(rows):
-        return features[[row_of[str(key)] for key in rows["candidate_id"]]]
+        return features[rows_of(rows["candidate_id"], candidates["candidate_id"])]
 
     def fit(rows):
         model = fit_trees(of_rows(rows), np.asarray(rows["label"] == "real"), seed=seed)

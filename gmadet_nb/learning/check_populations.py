@@ -6,7 +6,8 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.files.tables import as_floats
+from gmadet_nb.files.tables import as_floats, rows_of
+from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.domain_shift import compare_samples, describe_shift
 from gmadet_nb.learning.populations import compare_populations, count_kept
 
@@ -52,16 +53,14 @@ def real_table(split, scores, candidates, crossmatch, *, threshold):
     some = np.asarray(split["used"], bool) & np.asarray(split["label"] == "real")
     table = split["candidate_id", "exposure_id", "label_origin"][some]
     keys = [str(key) for key in table["candidate_id"]]
-    row_of = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
-    numbers = candidates[[row_of[key] for key in keys]]
+    numbers = candidates[rows_of(keys, candidates["candidate_id"])]
     for name in ("snr", "mag"):
         table[name] = as_floats(numbers[name])
     table["fwhm_ratio"] = as_floats(numbers["fwhm"]) / as_floats(numbers["psf_fwhm"])
     near = np.asarray(crossmatch["near_galaxy"], bool)
     on_galaxy = {str(key) for key in crossmatch["candidate_id"][near]}
     table["near_galaxy"] = [key in on_galaxy for key in keys]
-    known = dict(zip(scores["candidate_id"], scores["score"], strict=True))
-    table["score"] = np.array([known.get(key, np.nan) for key in keys], float)
+    table["score"] = evaluate.scores_of(keys, scores)
     table["above_threshold"] = table["score"] >= threshold
     return table[list(_COLUMNS)]
 
@@ -189,9 +188,8 @@ def shift(real, sample, *, name):
 
 def _known_transients(found, ranked):
     """Count the known transients that were detected, by place."""
-    row_of = {str(key): i for i, key in enumerate(ranked["candidate_id"])}
     detected = found[np.asarray(found["detected"], bool)]
-    rows = np.array([row_of[str(key)] for key in detected["candidate_id"]], int)
+    rows = rows_of(detected["candidate_id"], ranked["candidate_id"])
     snr = as_floats(ranked["snr"])[rows]
     kept = np.asarray(ranked["above_threshold"], bool)[rows]
     on_galaxy = np.asarray(detected["on_galaxy"], bool)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 from astropy.table import Table, vstack
 
-from gmadet_nb.files.tables import as_floats
+from gmadet_nb.files.tables import as_floats, rows_of
 from gmadet_nb.learning.check_simulation import recovered
 from gmadet_nb.learning.completeness import (
     binomial_interval,
@@ -48,9 +48,8 @@ def follow_injected(crossmatch, ranked):
     table = sources[names]
     table["snr"] = np.maximum(as_floats(sources["difference_snr"]), _LEAST_SNR)
     detected = np.asarray(sources["recovered"], bool)
-    row_of = {str(key): i for i, key in enumerate(ranked["candidate_id"])}
     ids = np.ma.filled(np.ma.asarray(table["candidate_id"]).astype(str), "")
-    rows = np.array([row_of.get(key, -1) for key in ids], int)
+    rows = rows_of(ids, ranked["candidate_id"], absent=-1)
     rows[~detected] = -1
 
     def of_candidate(values):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.files.tables import as_floats
+from gmadet_nb.files.tables import as_floats, rows_of
 from gmadet_nb.imaging.measure import FLAG_BITS
 
 FAR = 20.0  # [FWHM] a reference source beyond it says nothing of the candidate
@@ -43,8 +43,8 @@ COLUMNS = (
 
 def features_of(candidate_ids, candidates):
     """Return `candidate_features` of some candidates, in the order of their names."""
-    row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
-    return candidate_features(candidates)[[row[str(key)] for key in candidate_ids]]
+    rows = rows_of(candidate_ids, candidates["candidate_id"])
+    return candidate_features(candidates)[rows]
 
 
 def candidate_features(candidates):

@@ -7,6 +7,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.places import (
     FAR,
     detector_places,
@@ -133,8 +134,7 @@ def add_folds(split, folds):
         The same rows with ``fold`` (-1 outside the folds) and ``border``; of
         those in a fold ``place_in_training`` speaks of the model that judges them.
     """
-    row = {str(key): i for i, key in enumerate(folds.rows["candidate_id"])}
-    where = np.array([row.get(str(key), -1) for key in split["candidate_id"]], int)
+    where = rows_of(split["candidate_id"], folds.rows["candidate_id"], absent=-1)
     inside, table = where >= 0, split.copy()
     for name, outside in (("fold", -1), ("border", False)):
         table[name] = np.full(len(split), outside)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from astropy.table import Table, vstack
 
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.crossfit import (
     fold_threshold,
@@ -200,11 +201,13 @@ def _logits(model, store, ids):
 
 def _fit_trees(folds, features, real, *, seed, initial):
     """Return K sets of trees and their logits out of fold."""
-    row = {key: i for i, key in enumerate(folds.rows["candidate_id"])}
     models = []
 
+    def of(rows):
+        return rows_of(rows["candidate_id"], folds.rows["candidate_id"])
+
     def fit(rows, k):
-        some = [row[key] for key in rows["candidate_id"]]
+        some = of(rows)
         known, labels, weights = features[some], real[some], None
         if initial and len(initial.real):
             known = np.concatenate([known, initial.features])
@@ -212,9 +215,7 @@ def _fit_trees(folds, features, real, *, seed, initial):
             weights = np.where(np.arange(len(labels)) < len(some), OWN_WEIGHT, 1.0)
         model = fit_trees(known, labels, seed=seed + k, weights=weights)
         models.append(model)
-        return lambda out: tree_logits(
-            model, features[[row[key] for key in out["candidate_id"]]]
-        )
+        return lambda out: tree_logits(model, features[of(out)])
 
     return models, out_of_fold(folds, fit)[0]
 

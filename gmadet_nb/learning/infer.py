@@ -7,6 +7,7 @@ from astropy.table import Table, join
 
 from gmadet_nb.errors import BadInputError, StageError
 from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.scorer import check_size
@@ -75,15 +76,14 @@ def _features_of(store, candidates):
             "This model judges by the numbers of the candidates, too: give their "
             "table. Run 03_detect."
         )
-    row = {str(key): i for i, key in enumerate(candidates["candidate_id"])}
-    missing = [key for key in store.candidate_ids if key not in row]
-    if missing:
+    rows = rows_of(store.candidate_ids, candidates["candidate_id"], absent=-1)
+    missing = np.asarray(store.candidate_ids)[rows < 0]
+    if len(missing):
         raise BadInputError(
             f"Every cutout must have its candidate in the candidates table; "
-            f"{len(missing)} of {len(store)} have none, the first is {missing[0]!r}. "
-            "Run 03_detect and 04_cutouts again."
+            f"{len(missing)} of {len(store)} have none, the first is "
+            f"{str(missing[0])!r}. Run 03_detect and 04_cutouts again."
         )
-    rows = np.array([row[key] for key in store.candidate_ids], int)
     return candidate_features(candidates)[rows]
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.views.stretch import robust_sigma
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
@@ -231,10 +232,9 @@ def join_matched(crossmatch, candidates, sources):
     The source's ``x``, ``y``, ``mag`` and ``flux`` carry the ending ``_source``.
     """
     matched = crossmatch[np.asarray(crossmatch["match"]) == "matched"]
-    row_of = {key: row for row, key in enumerate(candidates["candidate_id"])}
-    found = candidates[[row_of[key] for key in matched["candidate_id"]]].copy()
-    row_of = {key: row for row, key in enumerate(sources["source_id"])}
-    origin = sources[[row_of[key] for key in matched["source_id"]]]
+    rows = rows_of(matched["candidate_id"], candidates["candidate_id"])
+    found = candidates[rows]
+    origin = sources[rows_of(matched["source_id"], sources["source_id"])]
     for name in ("x", "y", "mag", "flux"):
         found[f"{name}_source"] = origin[name]
     return found
