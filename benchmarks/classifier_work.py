@@ -11,6 +11,7 @@ from benchmarks import classifier_kept
 from benchmarks.classifier_sets import FOLDER, sky_s_own
 from benchmarks.published import RECIPES, train_published
 from gmadet_nb.files.rundir import RunDir, atomic_path
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning import (
     baselines,
     dataset,
@@ -31,7 +32,6 @@ from gmadet_nb.learning.scorer import open_scorer
 
 CUTS = ("S/N cut", "FWHM-ratio cut", "PSF-chi2 cut")
 OURS = ("fused", "networks alone", "trees alone")
-REPAIRED = ("gmadet", "otrain", "vgg6")
 N_FOLDS = 5
 EPOCHS = 30
 _COLUMNS = dict(
@@ -44,7 +44,12 @@ def published(name):
     return f"{name} as published"
 
 
-METHODS = (*CUTS, *OURS, *map(published, RECIPES))
+def repaired(name):
+    """Return what the same network is called, trained as ours is: scaled, turned."""
+    return f"{name} trained our way"
+
+
+METHODS = (*CUTS, *OURS, *map(published, RECIPES), *map(repaired, RECIPES))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +89,8 @@ class Split:
     @property
     def numbers(self):
         """The candidates of `rows`, in their order."""
-        at = {str(key): i for i, key in enumerate(self.candidates["candidate_id"])}
-        return self.candidates[[at[str(key)] for key in self.rows["candidate_id"]]]
+        known = self.candidates
+        return known[rows_of(self.rows["candidate_id"], known["candidate_id"])]
 
     @property
     def model_dir(self):
@@ -185,10 +190,8 @@ def scores_of(split, method, *, target_fpr):
         seconds = table.meta.get("seconds", time.perf_counter() - start)
         table.meta |= {"seconds": seconds, "made_of": made_of}
         classifier_kept.write(path, table)
-    values = evaluate.with_scores(split.rows, table)
     column = _COLUMNS.get(method, "score")
-    known = dict(zip(table["candidate_id"], table[column], strict=True))
-    scores = np.array([known[key] for key in values["candidate_id"]], float)
+    scores = evaluate.scores_of(split.rows["candidate_id"], table, column)
     return scores, float(table.meta["seconds"])
 
 
@@ -206,8 +209,7 @@ def _train_ours(split, *, target_fpr):
         store, scorer, candidates=split.candidates, batch_size=512
     )
     known = fused.out_of_fold_table(model)
-    at = {str(key): i for i, key in enumerate(scores["candidate_id"])}
-    inside = [at[str(key)] for key in known["candidate_id"]]
+    inside = rows_of(known["candidate_id"], scores["candidate_id"])
     for name in _COLUMNS.values():
         scores[name][inside] = known[name]
     card |= {"threshold": model.threshold(target_fpr).value, "target_fpr": target_fpr}

@@ -60,11 +60,10 @@ def check_paths(campaign, stages):
                 "psf_source must be 'image', or a PSFEx model or a folder of them, and "
                 f"{source!r} is not there."
             )
+        size = campaign.parameters["04_cutouts"].get("cutout_size")
         if "model" in given:
-            size = campaign.parameters["04_cutouts"].get("cutout_size")
             _check_model(given["model"], campaign.workflow, size)
         if given.get("initial_model"):
-            size = campaign.parameters["04_cutouts"].get("cutout_size")
             _check_model(given["initial_model"], "", size, name="initial_model")
         if given.get("truth") and not Path(given["truth"]).is_file():
             raise BadInputError(
