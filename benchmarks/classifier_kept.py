@@ -19,10 +19,11 @@ from gmadet_nb.learning import (
     networks,
     train,
     trees,
+    weights,
 )
 
 _SPLIT = ("candidate_id", "label", "part", "fold", "border", "used")
-_OF_NETWORKS = (networks, train, dataset)
+_OF_NETWORKS = (networks, train, dataset, weights)
 _CODE = {
     "ours": (*_OF_NETWORKS, fused, fusion, crossfit, calibration, trees, features),
     "published": (*_OF_NETWORKS, published),

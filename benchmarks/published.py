@@ -8,7 +8,7 @@ import numpy as np
 
 from gmadet_nb.learning.dataset import augment
 from gmadet_nb.learning.networks import NETWORKS, keras
-from gmadet_nb.learning.train import class_weights
+from gmadet_nb.learning.weights import balance
 
 # Planes, scaling, epochs, batch, turned and mirrored.
 RECIPES = {
@@ -65,7 +65,7 @@ def train_published(name, rows, store, *, seed):
     n_judge = round(_VALIDATION * len(rows))
     judge, learn = rows[order[:n_judge]], rows[order[n_judge:]]
     pixels, labels = read(learn), np.asarray(learn["label"] == "real", np.float32)
-    weights = class_weights(learn)
+    weights = balance(labels, np.ones(len(learn)))
     judged = read(judge), np.asarray(judge["label"] == "real", np.float32)
     best, best_weights = np.inf, model.get_weights()
     for _ in range(epochs):

@@ -384,13 +384,6 @@ def test_it_trains_without_a_validation_part(trained):
     assert history["best"].all()
 
 
-def test_classes_of_unequal_size_weigh_the_same():
-    rows = Table({"label": ["real"] * 3 + ["bogus"] * 7})
-    weights = train.class_weights(rows)
-    assert weights[:3].sum() == pytest.approx(weights[3:].sum())
-    assert weights.mean() == pytest.approx(1)
-
-
 def test_scores_are_by_candidate_and_nan_where_there_is_nothing(trained, tmp_path):
     store, scores, card = trained.store, trained.scores, trained.card
     opened = scorer.load_model(trained.run.model_dir)

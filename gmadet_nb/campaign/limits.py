@@ -79,6 +79,8 @@ LIMITS = {
     "calibration_fraction": _SHARE,
     "test_fraction": _SHARE,
     "validation_fraction": _SHARE,
+    "human_weight": _ABOVE_0,
+    "unmatched_weight": _ABOVE_0,
     "n_folds": ("2 or more", lambda value: value >= 2),
     "epochs": _ONE_OR_MORE,
     "batch_size": _ONE_OR_MORE,

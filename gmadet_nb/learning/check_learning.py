@@ -10,6 +10,7 @@ from gmadet_nb.learning.folds import read_folds
 from gmadet_nb.learning.fused import fit_one_network
 from gmadet_nb.learning.learning_curve import learning_curve, recommend
 from gmadet_nb.learning.trees import fit_trees, tree_logits
+from gmadet_nb.learning.weights import row_weights
 
 CHOICES = ("none", "trees", "network")
 _N_DRAWS = 3  # of the trees, which train in moments
@@ -86,7 +87,8 @@ def _trees(candidates, seed):
         return features[rows_of(rows["candidate_id"], candidates["candidate_id"])]
 
     def fit(rows):
-        model = fit_trees(of_rows(rows), np.asarray(rows["label"] == "real"), seed=seed)
+        real = np.asarray(rows["label"] == "real")
+        model = fit_trees(of_rows(rows), real, seed=seed, weights=row_weights(rows))
         return lambda test: probability(tree_logits(model, of_rows(test)))
 
     return fit

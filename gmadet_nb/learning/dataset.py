@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
+from gmadet_nb.learning.labels import HUMAN
 
 PARTS = ("training", "validation", "calibration", "test")
 
@@ -32,7 +33,7 @@ def gather_labels(crossmatch, human_labels):
         order of the crossmatch.
     """
     said = {
-        key: (label, f"human:{who}")
+        key: (label, f"{HUMAN}{who}")
         for key, label, who in human_labels[
             "candidate_id", "label", "labeler"
         ].iterrows()

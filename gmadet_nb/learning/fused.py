@@ -20,6 +20,7 @@ from gmadet_nb.learning.networks import join_networks, keras
 from gmadet_nb.learning.scorer import NETWORK, TREE_JUDGE, network_logits
 from gmadet_nb.learning.train import train_network
 from gmadet_nb.learning.trees import fit_trees, tree_logits
+from gmadet_nb.learning.weights import row_weights
 
 logger = logging.getLogger(__name__)
 
@@ -208,11 +209,12 @@ def _fit_trees(folds, features, real, *, seed, initial):
 
     def fit(rows, k):
         some = of(rows)
-        known, labels, weights = features[some], real[some], None
+        known, labels, weights = features[some], real[some], row_weights(rows)
         if initial and len(initial.real):
             known = np.concatenate([known, initial.features])
             labels = np.concatenate([labels, initial.real])
-            weights = np.where(np.arange(len(labels)) < len(some), OWN_WEIGHT, 1.0)
+            others = np.ones(len(initial.real))
+            weights = np.concatenate([OWN_WEIGHT * weights, others])
         model = fit_trees(known, labels, seed=seed + k, weights=weights)
         models.append(model)
         return lambda out: tree_logits(model, features[of(out)])

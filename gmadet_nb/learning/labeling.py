@@ -11,7 +11,7 @@ from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_order import Known
 from gmadet_nb.learning.label_quality import labels_by_labeler
 from gmadet_nb.learning.label_session import LabelSession
-from gmadet_nb.learning.labels import read_labels
+from gmadet_nb.learning.labels import HUMAN, read_labels
 
 
 def labeler_name(labeler):
@@ -186,7 +186,7 @@ def label_table(crossmatch, human_labels):
         "moving", "").
     """
     said = {
-        str(key): (str(label), f"human:{who}")
+        str(key): (str(label), f"{HUMAN}{who}")
         for key, label, who in human_labels[
             "candidate_id", "label", "labeler"
         ].iterrows()

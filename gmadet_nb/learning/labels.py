@@ -11,6 +11,7 @@ from astropy.table import Table
 logger = logging.getLogger(__name__)
 
 LABELS = ("real", "bogus", "unsure")
+HUMAN = "human:"  # the origin of a label that a person gave begins with it
 
 
 def read_lines(path):
@@ -101,7 +102,7 @@ def join_labels(table, human_labels):
         where nobody has said anything.
     """
     columns = human_labels["candidate_id", "label", "labeler"]
-    said = {str(key): (str(word), f"human:{who}") for key, word, who in columns}
+    said = {str(key): (str(word), f"{HUMAN}{who}") for key, word, who in columns}
     rows = [said.get(str(key), ("", "")) for key in table["candidate_id"]]
     joined = table.copy()
     joined["label"] = np.array([word for word, _ in rows], dtype=str)

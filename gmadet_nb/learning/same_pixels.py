@@ -5,6 +5,8 @@ import logging
 
 import numpy as np
 
+from gmadet_nb.learning.labels import HUMAN
+
 logger = logging.getLogger(__name__)
 
 READ_BATCH = 512
@@ -73,7 +75,7 @@ def keep_one_of_each(labels, store):
     """
     groups, n_constant, blank = find_same(labels["candidate_id"], store)
     label = np.asarray(labels["label"])
-    human = np.char.startswith(np.asarray(labels["label_origin"]).astype(str), "human:")
+    human = np.char.startswith(np.asarray(labels["label_origin"]).astype(str), HUMAN)
     stays = np.ones(len(labels), bool)
     n_contradicting = 0
     for group in groups:

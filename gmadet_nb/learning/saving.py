@@ -29,6 +29,7 @@ from gmadet_nb.learning.scorer import (
 )
 from gmadet_nb.learning.train import LEARNING_RATE, TUNING_RATE
 from gmadet_nb.learning.trees import SETTINGS, save_trees
+from gmadet_nb.learning.weights import row_weights
 
 ONNX_TOLERANCE = 1e-5
 CHECKPOINTS = "folds"  # folder in the model folder
@@ -46,7 +47,7 @@ HASH_BATCH = 512
 
 
 def training_hash(split, store):
-    """Return a hash of all that was trained on: names, labels, parts and pixels."""
+    """Return a hash of all that was trained on: names, labels, weights and pixels."""
     digest = hashlib.sha256()
     rows = split[np.asarray(split["used"], bool)]
     rows = rows[np.isin(rows["part"], FOLDED)]
@@ -55,6 +56,7 @@ def training_hash(split, store):
         some = rows[start : start + HASH_BATCH]
         for row in some["candidate_id", "label", "part"].iterrows():
             digest.update("\t".join(map(str, row)).encode() + b"\n")
+        digest.update(row_weights(some).tobytes())
         digest.update(store.read(some["candidate_id"]).tobytes())
     return digest.hexdigest()
 

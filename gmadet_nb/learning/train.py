@@ -14,6 +14,7 @@ from gmadet_nb.learning.networks import (
     keras,
     network_core,
 )
+from gmadet_nb.learning.weights import balance, row_weights
 from gmadet_nb.progress import Ticker
 
 LEARNING_RATE = 1e-3
@@ -69,7 +70,7 @@ class _Batches(keras.utils.PyDataset):
         super().__init__()
         self._ids = list(rows["candidate_id"])
         self._real = np.asarray(rows["label"] == "real", np.float32)[:, None]
-        self._weights = class_weights(rows)
+        self._weights = balance(self._real[:, 0], row_weights(rows)).astype(np.float32)
         self._store, self._batch_size, self._rng = store, batch_size, rng
         self._order = np.arange(len(self._ids))
         self._scaling = NoiseScaling(dtype="float32")
@@ -123,33 +124,14 @@ class _Progress(keras.callbacks.Callback):
         self._ticker.close()
 
 
-def class_weights(rows):
-    """Return weights of mean 1 with which real and bogus count the same.
-
-    Parameters
-    ----------
-    rows : astropy.table.Table
-        With ``label``.
-
-    Returns
-    -------
-    (n,) float32 array
-    """
-    real = np.asarray(rows["label"] == "real")
-    weights = np.ones(len(real), np.float32)
-    for kind in (real, ~real):
-        if 0 < kind.sum() < len(real):
-            weights[kind] = len(real) / (2 * kind.sum())
-    return weights
-
-
 def train_network(split, store, training, *, number=0, start=None):
     """Train a network on the training part; the validation part says when to stop.
 
     Adam with a learning rate that falls along a half cosine, binary
-    cross-entropy, classes weighted to count the same, quarter turns and
-    mirrors. The weights of the epoch with the lowest validation loss are kept, of
-    those in the second half of the wanted epochs.
+    cross-entropy, classes weighted to count the same and candidates as
+    their ``weight`` says, quarter turns and mirrors. The network of the epoch with
+    the lowest validation loss is kept, of those in the second half of the wanted
+    epochs.
 
     Parameters
     ----------

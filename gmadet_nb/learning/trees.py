@@ -10,6 +10,7 @@ from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import FEATURES
 from gmadet_nb.learning.onnx_session import open_session, run_session
+from gmadet_nb.learning.weights import balance
 
 ONNX_TOLERANCE = 1e-5
 MIN_SAMPLES_LEAF = 20
@@ -21,7 +22,6 @@ SETTINGS = {
     "max_leaf_nodes": 15,
     "l2_regularization": 5.0,
     "early_stopping": False,
-    "class_weight": "balanced",
 }
 _INPUT, _OUTPUT = "features", "logits"
 _OPSETS = {"": 17, "ai.onnx.ml": 3}
@@ -121,6 +121,7 @@ def fit_trees(features, is_real, *, seed, weights=None):
     features = np.asarray(features, np.float32)
     # scikit-learn cannot bin a number that is never there; one value divides nothing.
     features = np.where(np.isnan(features).all(axis=0), np.float32(0), features)
+    weights = balance(real, np.ones(len(real)) if weights is None else weights)
     with _one_thread():
         return model.fit(features, real, sample_weight=weights)
 
