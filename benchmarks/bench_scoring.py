@@ -32,11 +32,11 @@ SIZE, N_MODELS, BATCH = 32, 5, 512
 N, N_TRAINED, N_REPEATS = 8192, 4000, 7
 
 
-def make_candidates(rng):
-    """Draw numbers of candidates; half of the first are larger, as if real."""
-    numbers = {name: rng.gamma(2.0, 2.0, N) for name in COLUMNS[:-1]}
-    table = Table(numbers | {"flags": np.zeros(N, np.int32)})
-    table["candidate_id"] = [f"c{i:06d}" for i in range(N)]
+def make_candidates(rng, n=N):
+    """Draw numbers of n candidates."""
+    numbers = {name: rng.gamma(2.0, 2.0, n) for name in COLUMNS[:-1]}
+    table = Table(numbers | {"flags": np.zeros(n, np.int32)})
+    table["candidate_id"] = [f"c{i:06d}" for i in range(n)]
     return table
 
 

@@ -1,11 +1,12 @@
 """Compare classifiers on the same splits, and print the tables.
 
-    python -m benchmarks.classifier [SET ...] [--seeds N] [--methods NAME ...]
+    python -m benchmarks.classifier [SET ...] [--seeds N] [--methods NAME ...] [--kept]
 
 Each split holds out whole exposures; the threshold is chosen without them, and the
 rates are read on them, at places that training has not seen. What is printed is the
 median over the seeds. What a classifier says is kept in ``runs/bench_classifier`` and
-not trained again while split, settings and code are the same.
+not trained again while split, settings and code are the same; with ``--kept`` nothing
+is trained, and what is there is printed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ SEEDS = (1, 2, 3)
 FIGURES = {
     "tpr_bright": ("TPR at S/N above 10", "%"),
     "tpr_faint": ("TPR at S/N 5 to 10", "%"),
+    "tpr": ("TPR at all S/N", "%"),
     "fpr": ("FPR found", "%"),
     "auc": ("area under the ROC curve", ""),
     "ece": ("expected calibration error", ""),
@@ -33,9 +35,20 @@ GOALS = {
     ("saao_kb13475", "tpr_faint"): "97 or more",
 }
 OURS = "fused"
+ENOUGH_BOGUS = 1000  # a threshold chosen by fewer is not steady
 
 
-def median_rows(name, method, found, tables):
+def goal_of(name, method, key, found, target_fpr):
+    """Return the goal of a figure in words, or None."""
+    if method != OURS:
+        return None
+    n_bogus = statistics.median(one["n_bogus"]["value"] for one in found)
+    if key == "fpr" and n_bogus >= ENOUGH_BOGUS:
+        return f"{50 * target_fpr:g} to {150 * target_fpr:g}"
+    return "0.02 or less" if key == "ece" else GOALS.get((name, key))
+
+
+def median_rows(name, method, found, tables, *, target_fpr):
     """Return the rows of a method: medians over the seeds, and the widest interval."""
     rows = []
     for key, (text, unit) in FIGURES.items():
@@ -44,10 +57,11 @@ def median_rows(name, method, found, tables):
         if not values:
             continue
         factor = 100 if unit == "%" else 1
-        goal = GOALS.get((name, key)) if method == OURS else None
+        goal = goal_of(name, method, key, found, target_fpr)
         made = tables.row(
             f"{name}: {method}: {text}", factor * statistics.median(values), unit, goal
         )
+        made["n_seeds"] = len(values)
         if "low" in some[0]:
             ends = [
                 factor * statistics.median(one[end] for one in some)
@@ -58,8 +72,11 @@ def median_rows(name, method, found, tables):
     return rows
 
 
-def measure_set(name, run, *, seeds, methods):
-    """Return the figures of each method on a set, one dict a seed."""
+def measure_set(name, run, *, seeds, methods, kept):
+    """Return the figures of each method on a set, one dict a seed.
+
+    With ``kept`` there are fewer where nothing is kept.
+    """
     from benchmarks import classifier_figures, classifier_sets, classifier_work
 
     target = classifier_sets.TARGET_FPR[name]
@@ -67,9 +84,12 @@ def measure_set(name, run, *, seeds, methods):
     for seed in seeds:
         split = classifier_work.divide(name, run, seed=seed)
         for method in methods:
-            scores, seconds = classifier_work.scores_of(
-                split, method, target_fpr=target
+            said = classifier_work.scores_of(
+                split, method, target_fpr=target, may_train=not kept
             )
+            if said is None:
+                continue
+            scores, seconds = said
             one = classifier_figures.measure(split, method, scores, target_fpr=target)
             one["seconds"] = {"value": seconds}
             found[method].append(one)
@@ -86,11 +106,11 @@ def sky_rows(seeds, tables):
 
     found = classifier_sky.find_transients()
     goals = {"empty sky": "99 or more", "on a galaxy": "93 or more"}
+    folders = [classifier_sets.FOLDER / "models" / f"demo_{seed}" for seed in seeds]
     kept = [
-        classifier_sky.keep_transients(
-            found, classifier_sets.FOLDER / "models" / f"demo_{seed}"
-        )
-        for seed in seeds
+        classifier_sky.keep_transients(found, folder)
+        for folder in folders
+        if (folder / "model.json").is_file()
     ]
     rows = []
     for place, goal in goals.items():
@@ -100,7 +120,7 @@ def sky_rows(seeds, tables):
         )
         text = f"demo: transients kept, S/N above 10, {place}"
         row = tables.row(f"{text}, of {kept[0][place]['n']}", value, "%", goal)
-        rows.append(row | {"low": low, "high": high})
+        rows.append(row | {"low": low, "high": high, "n_seeds": len(kept)})
     return rows
 
 
@@ -109,24 +129,40 @@ def main(arguments):
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "2")
     # They bring numpy, which asks for its threads once.
-    from benchmarks import classifier_sets, classifier_work, tables
+    from benchmarks import (
+        classifier_sets,
+        classifier_verdict,
+        classifier_work,
+        tables,
+    )
 
     parser = argparse.ArgumentParser()
     parser.add_argument("sets", nargs="*", default=classifier_sets.SETS)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
     parser.add_argument("--methods", nargs="+", default=classifier_work.METHODS)
+    parser.add_argument("--kept", action="store_true")
     chosen = parser.parse_args(arguments)
-    seeds, rows = SEEDS[: chosen.seeds], []
+    seeds, rows, found = SEEDS[: chosen.seeds], [], {}
     for name in chosen.sets:
         run = classifier_sets.make_set(name)
         if run is None:
             print(f"{name}: no real frames at hand; set REALDATA to their folder.")
             continue
-        found = measure_set(name, run, seeds=seeds, methods=chosen.methods)
+        found[name] = measure_set(
+            name, run, seeds=seeds, methods=chosen.methods, kept=chosen.kept
+        )
         for method in chosen.methods:
-            rows += median_rows(name, method, found[method], tables)
+            rows += median_rows(
+                name,
+                method,
+                found[name][method],
+                tables,
+                target_fpr=classifier_sets.TARGET_FPR[name],
+            )
         if name == "demo" and OURS in chosen.methods:
             rows += sky_rows(seeds, tables)
+    called = {key: text for key, (text, _) in FIGURES.items()}
+    rows += classifier_verdict.verdict_rows(found, ours=OURS, names=called)
     tables.report("classifier", rows)
     return 0
 

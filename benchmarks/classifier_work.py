@@ -158,7 +158,7 @@ def how(seed, *, network="small"):
     )
 
 
-def scores_of(split, method, *, target_fpr):
+def scores_of(split, method, *, target_fpr, may_train=True):
     """Return what a method says of every row, from the file where it is kept.
 
     What is kept of another split, or of other code, is not taken.
@@ -170,6 +170,8 @@ def scores_of(split, method, *, target_fpr):
         are out of fold where the method is ours.
     seconds : float
         Of training; NaN for a cut.
+    None instead of both
+        If nothing is kept and nothing shall be trained.
     """
     if method in CUTS:
         values = baselines.cuts(split.numbers)[method]
@@ -181,6 +183,8 @@ def scores_of(split, method, *, target_fpr):
         split.table, kind, settings=settings, target_fpr=target_fpr
     )
     table = classifier_kept.read(path, made_of)
+    if table is None and not may_train:
+        return None
     if table is None:
         start = time.perf_counter()
         if kind == "ours":

@@ -9,7 +9,12 @@ import pytest
 from astropy.table import Table
 from star_fields import true_psf
 
-from benchmarks import bench_chain, classifier_figures, classifier_work
+from benchmarks import (
+    bench_chain,
+    classifier_figures,
+    classifier_verdict,
+    classifier_work,
+)
 from benchmarks.field import make_pair, turn
 from benchmarks.judge import Made, judge_rows
 from benchmarks.made_up import make_run
@@ -200,3 +205,33 @@ def test_scores_of_other_settings_or_other_code_are_not_taken(
     assert "not the same code" in capsys.readouterr().out
     ask()
     assert len(trainings) == 3
+
+
+def test_verdict_names_the_best_other_and_counts_the_sets_we_are_out_of():
+    def figures(value, half=0.01):
+        rate = {"value": value, "low": value - half, "high": value + half}
+        return {"tpr_bright": rate, "tpr_faint": rate, "tpr": rate}
+
+    found = {
+        "here": {
+            "fused": [figures(0.98), figures(0.90), figures(0.99)],
+            "trees alone": [figures(0.97)],
+            "gmadet as published": [figures(0.60), figures(0.70)],
+        },
+        "there": {
+            "fused": [figures(0.95)],
+            "trees alone": [figures(0.96)],
+            "gmadet as published": [figures(0.945)],
+        },
+    }
+    names = {key: key for key in classifier_verdict.BANDS}
+
+    rows = classifier_verdict.verdict_rows(found, ours="fused", names=names)
+
+    said = {row["figure"]: row["value"] for row in rows}
+    here = "here: ours less the best other (trees alone): tpr"
+    assert said[here] == pytest.approx(100 * (0.98 - 0.97))
+    assert said["there: ours less the best other (trees alone): tpr"] < 0
+    # 0.95 is within 0.945 +- 0.01.
+    assert said["ours above the interval of gmadet as published: sets of 2"] == 1
+    assert not any("otrain" in figure for figure in said)
