@@ -140,7 +140,39 @@ def _shifted(pixels, *, rng, reach=2):
     )
 
 
-# Name: what becomes of the network, of the store, of the training, of the views.
+def taught_by_trees(split, *, share=0.5):
+    """Return batches whose targets are half the label, half what trees think of it.
+
+    Five sets of trees each judge the exposures of the training part that they have
+    not seen.
+    """
+    from gmadet_nb.learning import train
+    from gmadet_nb.learning.calibration import probability
+    from gmadet_nb.learning.features import features_of
+    from gmadet_nb.learning.trees import fit_trees, tree_logits
+
+    rows = split.rows[split.rows["part"] == "training"]
+    features = features_of(rows["candidate_id"], split.candidates)
+    real = np.asarray(rows["label"] == "real")
+    _, exposure = np.unique(rows["exposure_id"], return_inverse=True)
+    thinks = np.empty(len(rows))
+    for k in range(5):
+        out = exposure % 5 == k
+        trees = fit_trees(features[~out], real[~out], seed=k)
+        thinks[out] = probability(tree_logits(trees, features[out]))
+    teacher = dict(zip(rows["candidate_id"], thinks, strict=True))
+
+    class Taught(train._Batches):
+        def __init__(self, rows, *args, **kwargs):
+            super().__init__(rows, *args, **kwargs)
+            if self._rng is not None:
+                said = np.array([teacher[key] for key in rows["candidate_id"]])
+                self._real = (1 - share) * self._real + share * said[:, None]
+
+    return Taught
+
+
+# Name: what becomes of the network, the store, the training, the views, the batches.
 VARIANTS = {
     "as it is": {},
     "twice the channels": {"network": lambda: channels((16,), (32, 32), (64, 64, 96))},
@@ -152,6 +184,7 @@ VARIANTS = {
     "not turned": {"views": _unturned},
     "shifted by up to 2 pixels": {"views": _shifted},
     "60 epochs": {"epochs": 60},
+    "taught by trees, too": {"batches": taught_by_trees},
     "mean of eight views": {"network": lambda: equivariant},
 }
 
@@ -169,9 +202,11 @@ def measure(split, name):
         builders["small"] = change["network"](), builders["small"][1]
     store = change["store"](split) if "store" in change else split.store
     views = change.get("views")
+    batches = change["batches"](split) if "batches" in change else None
     with (
         patch.object(networks, "NETWORKS", builders),
         patch.object(train, "augment", views) if views else nullcontext(),
+        patch.object(train, "_Batches", batches) if batches else nullcontext(),
     ):
         start = time.perf_counter()
         model, _ = train.train_network(split.table, store, training)
