@@ -120,24 +120,8 @@ def channels(*blocks, strides=1):
     return build
 
 
-def _unturned(pixels, *, rng):
+def _unturned(pixels, *, rng, max_shift):
     return pixels
-
-
-def _shifted(pixels, *, rng, reach=2):
-    """Turn, mirror and shift by whole pixels; what comes in is blank."""
-    from gmadet_nb.learning.dataset import augment
-
-    turned = augment(pixels, rng=rng)
-    shifts = rng.integers(-reach, reach + 1, size=(len(pixels), 2))
-    padded = np.pad(turned, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    size = pixels.shape[1]
-    return np.stack(
-        [
-            one[reach + dy : reach + dy + size, reach + dx : reach + dx + size]
-            for one, (dy, dx) in zip(padded, shifts, strict=True)
-        ]
-    )
 
 
 def taught_by_trees(split, *, share=0.5):
@@ -182,8 +166,8 @@ VARIANTS = {
     "difference only": {"store": difference_only},
     "residuals of the PSF fit": {"store": fit_residuals},
     "not turned": {"views": _unturned},
-    "shifted by up to 2 pixels": {"views": _shifted},
-    "60 epochs": {"epochs": 60},
+    "shifted by up to 2 pixels": {"training": {"max_shift": 2}},
+    "60 epochs": {"training": {"epochs": 60}},
     "taught by trees, too": {"batches": taught_by_trees},
     "mean of eight views": {"network": lambda: equivariant},
 }
@@ -196,7 +180,7 @@ def measure(split, name):
     from gmadet_nb.learning import networks, train
 
     change = VARIANTS[name]
-    training = replace(how(split.seed), epochs=change.get("epochs", 30))
+    training = replace(how(split.seed), **change.get("training", {}))
     builders = dict(networks.NETWORKS)
     if "network" in change:
         builders["small"] = change["network"](), builders["small"][1]

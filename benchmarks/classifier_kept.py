@@ -10,9 +10,9 @@ from benchmarks import published
 from gmadet_nb.campaign.source_code import digest
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning import (
+    augmentation,
     calibration,
     crossfit,
-    dataset,
     features,
     fused,
     fusion,
@@ -23,7 +23,7 @@ from gmadet_nb.learning import (
 )
 
 _SPLIT = ("candidate_id", "label", "part", "fold", "border", "used")
-_OF_NETWORKS = (networks, train, dataset, weights)
+_OF_NETWORKS = (networks, train, augmentation, weights)
 _CODE = {
     "ours": (*_OF_NETWORKS, fused, fusion, crossfit, calibration, trees, features),
     "published": (*_OF_NETWORKS, published),

@@ -6,7 +6,7 @@ gave them, so that a user sees what each repair is worth.
 
 import numpy as np
 
-from gmadet_nb.learning.dataset import augment
+from gmadet_nb.learning.augmentation import augment
 from gmadet_nb.learning.networks import NETWORKS, keras
 from gmadet_nb.learning.weights import balance
 

@@ -375,6 +375,11 @@ def test_no_training_without_both_kinds(trained):
         make_training(epochs=0)
 
 
+def test_a_shift_that_loses_the_candidate_is_refused(trained):
+    with pytest.raises(BadParameterError, match="max_shift must be below a quarter"):
+        train.train_network(trained.split, trained.store, make_training(max_shift=9))
+
+
 def test_it_trains_without_a_validation_part(trained):
     store, split = trained.store, trained.split
     history = train.train_network(

@@ -79,6 +79,7 @@ LIMITS = {
     "calibration_fraction": _SHARE,
     "test_fraction": _SHARE,
     "validation_fraction": _SHARE,
+    "max_shift": _0_OR_MORE,
     "human_weight": _ABOVE_0,
     "unmatched_weight": _ABOVE_0,
     "n_folds": ("2 or more", lambda value: value >= 2),

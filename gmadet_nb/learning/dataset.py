@@ -135,26 +135,3 @@ def count_parts(split):
         )
     names = ["part", "n_exposures", "n_real", "n_bogus"]
     return Table(rows=rows, names=[*names, "n_place_in_training", "n_left_out"])
-
-
-def augment(pixels, *, rng):
-    """Turn and mirror each cutout at random: 8 equally likely views.
-
-    Parameters
-    ----------
-    pixels : (n, size, size, planes) array
-        Cutouts; not changed.
-    rng : numpy.random.Generator
-        Draws one view for each.
-
-    Returns
-    -------
-    (n, size, size, planes) array
-        The same values at other places: noise and fluxes stay as they are.
-    """
-    view = rng.integers(8, size=len(pixels))
-    turned = np.empty_like(pixels)
-    for i in range(8):
-        some = np.rot90(pixels[view == i], k=i % 4, axes=(1, 2))
-        turned[view == i] = some[:, :, ::-1] if i >= 4 else some
-    return turned

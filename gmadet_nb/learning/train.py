@@ -6,7 +6,8 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadParameterError, StageError
-from gmadet_nb.learning.dataset import augment, check_trainable
+from gmadet_nb.learning.augmentation import augment
+from gmadet_nb.learning.dataset import check_trainable
 from gmadet_nb.learning.networks import (
     INPUT_PLANES,
     NoiseScaling,
@@ -38,6 +39,8 @@ class Training:
         Share of units left out.
     seed : int
         Of the weights, the order and the views of the cutouts.
+    max_shift : int
+        Furthest that a cutout is shifted at a pass [pixel].
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
         Keras's policy in training; weights are float32 in each, and so is all that
         scores.
@@ -49,6 +52,7 @@ class Training:
     dropout: float
     patience: int
     seed: int
+    max_shift: int = 0
     precision: str = "float32"
 
     def __post_init__(self):
@@ -60,18 +64,19 @@ class Training:
 
 
 class _Batches(keras.utils.PyDataset):
-    """Scaled cutouts in batches: turned and mirrored anew at each pass in training.
+    """Scaled cutouts in batches: turned, mirrored, shifted anew at each pass.
 
     The scaling does not depend on how a cutout is turned, so that it is done
     once and not at every pass, where all of them fit in memory.
     """
 
-    def __init__(self, rows, store, *, batch_size, rng=None):
+    def __init__(self, rows, store, *, batch_size, rng=None, max_shift=0):
         super().__init__()
         self._ids = list(rows["candidate_id"])
         self._real = np.asarray(rows["label"] == "real", np.float32)[:, None]
         self._weights = balance(self._real[:, 0], row_weights(rows)).astype(np.float32)
         self._store, self._batch_size, self._rng = store, batch_size, rng
+        self._max_shift = max_shift
         self._order = np.arange(len(self._ids))
         self._scaling = NoiseScaling(dtype="float32")
         n_bytes = len(rows) * store.size**2 * len(INPUT_PLANES) * 4
@@ -85,7 +90,7 @@ class _Batches(keras.utils.PyDataset):
         rows = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         pixels = self._read(rows) if self._pixels is None else self._pixels[rows]
         if self._rng is not None:
-            pixels = augment(pixels, rng=self._rng)
+            pixels = augment(pixels, rng=self._rng, max_shift=self._max_shift)
         return pixels, self._real[rows], self._weights[rows]
 
     def on_epoch_end(self):
@@ -156,6 +161,7 @@ def train_network(split, store, training, *, number=0, start=None):
         ``auc``, ``val_loss``, ``val_auc`` (NaN without a validation part), ``best``.
     """
     check_trainable(split)
+    _check_shift(training.max_shift, store.size)
     keras.utils.set_random_seed(training.seed + number)
     rows = split[np.asarray(split["used"], bool)]
     parts = {name: rows[rows["part"] == name] for name in ("training", "validation")}
@@ -164,6 +170,7 @@ def train_network(split, store, training, *, number=0, start=None):
         store,
         batch_size=training.batch_size,
         rng=np.random.default_rng([training.seed, 0, number]),
+        max_shift=training.max_shift,
     )
     # A validation part of one class says little, but more than none at all.
     judge = None
@@ -204,6 +211,15 @@ def train_network(split, store, training, *, number=0, start=None):
         model, core = _build(replace(training, precision="float32"), store.size, number)
         core.set_weights(trained)
     return model, _history_table(fitted.history, monitor, settled, number=number)
+
+
+def _check_shift(max_shift, size):
+    """Raise if a shift could take the candidate out of its cutout."""
+    if 2 * max_shift >= size // 2:
+        raise BadParameterError(
+            f"max_shift must be below a quarter of the cutout's {size} pixels, got "
+            f"{max_shift}. Set 2 or less: candidates stand in the middle to a pixel."
+        )
 
 
 def _build(training, size, number):
