@@ -7,7 +7,7 @@ from benchmarks.classifier_sets import FOLDER
 from gmadet_nb.campaign.demo.nights import make_demo
 from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.runner import run_campaign
-from gmadet_nb.learning import check_inference, infer
+from gmadet_nb.learning import check_truth, infer
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.learning.scorer import load_model
@@ -75,9 +75,7 @@ def keep_transients(found, model_dir):
         known = dict(zip(table["candidate_id"], table["kept"], strict=True))
         rows["kept"] = [bool(known.get(key, False)) for key in rows["candidate_id"]]
         rows["rank"] = np.arange(1, len(rows) + 1)
-        parts.append(
-            check_inference.find_truth(truth, rows, run.read_table("exposures"))
-        )
+        parts.append(check_truth.find_truth(truth, rows, run.read_table("exposures")))
     table = vstack(parts, metadata_conflicts="silent")
     table = table[np.asarray(table["detected"]) & (np.asarray(table["snr"]) > _BRIGHT)]
     places = {"empty sky": ~np.asarray(table["on_galaxy"], bool)}

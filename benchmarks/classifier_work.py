@@ -15,7 +15,6 @@ from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning import (
     baselines,
     dataset,
-    evaluate,
     folds,
     fused,
     infer,
@@ -24,6 +23,7 @@ from gmadet_nb.learning import (
     places,
     same_pixels,
     saving,
+    score_table,
     splitting,
     train,
 )
@@ -195,7 +195,7 @@ def scores_of(split, method, *, target_fpr, may_train=True):
         table.meta |= {"seconds": seconds, "made_of": made_of}
         classifier_kept.write(path, table)
     column = _COLUMNS.get(method, "score")
-    scores = evaluate.scores_of(split.rows["candidate_id"], table, column)
+    scores = score_table.scores_of(split.rows["candidate_id"], table, column)
     return scores, float(table.meta["seconds"])
 
 

@@ -3,7 +3,7 @@ import pytest
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
-from gmadet_nb.learning import baselines, crossfit, evaluate
+from gmadet_nb.learning import baselines, crossfit, part_metrics
 from gmadet_nb.learning.folds import Folds
 
 
@@ -36,7 +36,7 @@ def rates_of_card(split, scores, *, target_fpr):
     threshold = crossfit.fold_threshold(
         folds, scores["score"][inside], target_fpr=target_fpr
     )
-    found = evaluate.metrics(split, scores, threshold.value)
+    found = part_metrics.metrics(split, scores, threshold.value)
     return found["test"]["headline"]
 
 

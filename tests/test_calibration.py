@@ -199,14 +199,14 @@ def test_only_the_test_part_is_proof_of_a_calibration(rng):
         for selection, figures in selections.items()
     }
     assert counts == {
-        ("out_of_fold", "headline"): (150, evaluate.FITTED),
-        ("out_of_fold", "all"): (200, evaluate.FITTED),
+        ("out_of_fold", "headline"): (150, calibration_error.FITTED),
+        ("out_of_fold", "all"): (200, calibration_error.FITTED),
         ("test", "headline"): (150, ""),
         ("test", "all"): (200, ""),
     }
     words = calibration_error.describe(found)
     assert words[0].startswith("test, new places, 150 candidates")
-    assert [text.endswith(evaluate.FITTED) for text in words] == [0, 0, 1, 1]
+    assert [text.endswith(calibration_error.FITTED) for text in words] == [0, 0, 1, 1]
     assert calibration_error.describe({}) == []
     split["place_in_training"] = True
     words = calibration_error.describe(

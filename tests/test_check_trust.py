@@ -13,10 +13,12 @@ from gmadet_nb.learning import (
     check_explain,
     check_learning,
     check_populations,
+    check_ranking,
     check_rates,
     check_shortcuts,
     check_stages,
     check_trust,
+    check_truth,
 )
 from gmadet_nb.learning.calibration import Calibration
 from gmadet_nb.learning.cutouts import CutoutStore
@@ -145,7 +147,7 @@ def test_sources_that_the_model_has_seen_are_not_counted(night):
     table["injected"], table["kept"] = False, True
     sample, _ = check_populations.sky_sample(real, table)
     assert len(sample) == len(table) - 30
-    left = check_populations.not_seen(table)
+    left = check_ranking.not_seen(table)
     assert list(left["candidate_id"]) == list(table["candidate_id"][~seen])
     assert list(left["rank"]) == list(range(1, len(left) + 1))
 
@@ -154,11 +156,11 @@ def test_transients_on_exposures_that_were_seen_are_left_out_found_or_not(night)
     table, _ = night
     table["seen"] = (table["exposure_id"] == "night_1") & (table["label"] == "real")
     truth = Table({"exposure_id": ["night_0", "night_1", "night_2"], "x": [1.0, 2, 3]})
-    left = check_populations.truth_not_seen(truth, table)
+    left = check_truth.truth_not_seen(truth, table)
     assert list(left["x"]) == [1, 3]
     table["seen"] = False
-    assert len(check_populations.truth_not_seen(truth, table)) == 3
-    assert len(check_populations.truth_not_seen(truth[:0], table)) == 0
+    assert len(check_truth.truth_not_seen(truth, table)) == 3
+    assert len(check_truth.truth_not_seen(truth[:0], table)) == 0
 
 
 def test_faint_sources_and_those_without_origin_are_not_compared(night):

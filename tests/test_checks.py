@@ -8,10 +8,12 @@ from fake_run import make_run
 from gmadet_nb.campaign.summary import key_figures
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning import (
-    check_inference,
+    check_input,
+    check_ranking,
     check_simulation,
+    check_summary,
+    check_truth,
     crossfit,
-    evaluate,
     labeling,
 )
 from gmadet_nb.learning.label_log import LabelLog
@@ -121,10 +123,10 @@ def run(tmp_path):
 
 
 def rank(run, workflow="train", **cuts):
-    check = check_inference.read_check_input(run, workflow=workflow, model="")
-    checked = check_inference.join_checked(check)
+    check = check_input.read_check_input(run, workflow=workflow, model="")
+    checked = check_input.join_checked(check)
     limits = {"threshold": 0.5, "fwhm_ratio_min": 0.5, "fwhm_ratio_max": 4.2} | cuts
-    return check, checked, check_inference.rank_candidates(checked, **limits)
+    return check, checked, check_ranking.rank_candidates(checked, **limits)
 
 
 def test_candidates_keep_their_own_score_magnitude_and_label(run):
@@ -158,7 +160,7 @@ def test_who_has_an_out_of_fold_score_is_judged_by_it_and_counts_as_not_seen(run
     assert [known[key] for key in checked["candidate_id"][mine]] == list(
         checked["score"][mine]
     )
-    doubted = evaluate.suspects(check.split, check.scores)
+    doubted = check_ranking.suspects(check.split, check.scores)
     some = doubted[np.isin(doubted["candidate_id"], trained)]
     assert [known[key] for key in some["candidate_id"]] == list(some["score"])
 
@@ -183,19 +185,19 @@ def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
     other = tmp_path / "other" / "model"
     other.mkdir(parents=True)
     run.write_json(other / "model.json", CARD | {"threshold": 0.7})
-    check = check_inference.read_check_input(run, workflow="train", model=str(other))
+    check = check_input.read_check_input(run, workflow="train", model=str(other))
     assert check.card["threshold"] == 0.7
     assert list(check.scores["score"]) == list(run.read_table("scores")["score"])
     # Which of its models had not seen a candidate is not known.
     assert set(check.split["fold"]) == {-1}
-    checked = check_inference.join_checked(check)
+    checked = check_input.join_checked(check)
     np.testing.assert_array_equal(checked["seen"], checked["exposure_id"] == "night_00")
-    assert set(check_inference.calibration(check, rng=rng)) == {"test"}
+    assert set(check_summary.calibration(check, rng=rng)) == {"test"}
     none = {name: [] for name in ("transient_id", "detected", "kept", "rank")}
-    ranked = check_inference.rank_candidates(
+    ranked = check_ranking.rank_candidates(
         checked, threshold=0.7, fwhm_ratio_min=0.5, fwhm_ratio_max=4.2
     )
-    metrics = check_inference.summarize_check(
+    metrics = check_summary.summarize_check(
         check, ranked, Table(none), threshold=0.7, snr_bins=[], mag_bins=[]
     )
     assert set(metrics["parts"]) == {"test"}
@@ -205,7 +207,7 @@ def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
 def test_the_own_model_by_any_name_has_its_out_of_fold_scores(run, model):
     train_anew(run, CARD)
     folder = f"{run.root}/../{run.root.name}/model" if model else ""
-    check = check_inference.read_check_input(run, workflow="train", model=folder)
+    check = check_input.read_check_input(run, workflow="train", model=folder)
     assert (np.asarray(check.scores["score"]) == 0.25).sum() == np.sum(
         check.scores["out_of_fold"]
     )
@@ -219,17 +221,17 @@ def test_out_of_fold_scores_of_an_earlier_training_are_refused(run, name):
     with pytest.raises(
         BadInputError, match=f"{name} are not those of the card. Run 08"
     ):
-        check_inference.read_check_input(run, workflow="train", model="")
+        check_input.read_check_input(run, workflow="train", model="")
 
 
 def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):
     check, _, _ = rank(run)
-    found = check_inference.calibration(check, rng=rng)
+    found = check_summary.calibration(check, rng=rng)
     assert set(found) == {"out_of_fold", "test"}
     used = check.split[check.split["used"]]
     assert found["test"]["all"]["ece"]["n"] == (used["part"] == "test").sum()
-    apply = check_inference.read_check_input(run, workflow="apply", model="")
-    assert check_inference.calibration(apply, rng=rng) == {}
+    apply = check_input.read_check_input(run, workflow="apply", model="")
+    assert check_summary.calibration(apply, rng=rng) == {}
 
 
 def test_ranks_follow_the_score_and_the_cuts_flag(run):
@@ -239,20 +241,20 @@ def test_ranks_follow_the_score_and_the_cuts_flag(run):
     np.testing.assert_array_equal(ranked["kept"], ranked["score"] >= 0.5)
     _, _, none = rank(run, fwhm_ratio_min=1.5)
     assert none["kept"].sum() == 0
-    assert list(check_inference.count_kept(none)["n"]) == [24, 24, 12, 0]
+    assert list(check_ranking.count_kept(none)["n"]) == [24, 24, 12, 0]
 
 
 def test_no_score_ranks_last_and_an_unmeasured_width_cuts_nothing(run):
     _, checked, _ = rank(run)
     checked["score"][0], checked["fwhm_ratio"][1] = np.nan, np.nan
-    ranked = check_inference.rank_candidates(
+    ranked = check_ranking.rank_candidates(
         checked, threshold=0.5, fwhm_ratio_min=0.5, fwhm_ratio_max=4.2
     )
     assert ranked["candidate_id"][-1] == checked["candidate_id"][0]
     assert not ranked["kept"][-1]
     assert ranked["kept"][0]
     with pytest.raises(BadParameterError, match="must be below fwhm_ratio_max"):
-        check_inference.rank_candidates(
+        check_ranking.rank_candidates(
             checked, threshold=0.5, fwhm_ratio_min=5, fwhm_ratio_max=4.2
         )
 
@@ -271,14 +273,14 @@ def make_truth(ranked, exposures):
 def test_known_transients_are_found_in_their_own_exposure_within_one_fwhm(run):
     check, _, ranked = rank(run)
     exposures = run.read_table("exposures")
-    found = check_inference.find_truth(make_truth(ranked, exposures), ranked, exposures)
+    found = check_truth.find_truth(make_truth(ranked, exposures), ranked, exposures)
     assert list(found["detected"]) == [True, False, True, False]
     assert found["rank"][0] == 1
     assert found["rank"][1] == 0
     first = ranked[ranked["exposure_id"] == "night_01"][0]
     assert found["candidate_id"][2] == first["candidate_id"]
 
-    metrics = check_inference.summarize_check(
+    metrics = check_summary.summarize_check(
         check, ranked, found, threshold=0.5, snr_bins=[], mag_bins=[]
     )
     expected = [1, int(first["rank"])]
@@ -296,7 +298,7 @@ def test_known_transients_on_an_exposure_set_aside_are_left_out(run):
     exposures = run.read_table("exposures")
     truth = make_truth(ranked, exposures)
     exposures["used"] = [False, True]
-    found = check_inference.find_truth(truth, ranked, exposures)
+    found = check_truth.find_truth(truth, ranked, exposures)
     assert set(found["exposure_id"]) == {"night_01"}
 
 
@@ -307,7 +309,7 @@ def test_ranked_list_of_a_new_night_has_what_people_say_and_the_summary_counts_i
     LabelLog(run.label_path("anna")).record(first, "real")
     LabelLog(run.label_path("bert")).record(second, "unsure")
     LabelLog(run.label_path("bert")).record(first, "bogus")
-    check_inference.write_list(run, check, ranked, [])
+    check_summary.write_list(run, check, ranked, [])
 
     rows = {row["candidate_id"]: row for row in run.read_table("ranked")}
     assert rows[first]["label"] == "bogus"  # the later act
@@ -323,34 +325,51 @@ def test_apply_writes_the_ranked_list_and_needs_no_split(run):
     check, checked, ranked = rank(run, workflow="apply")
     assert not checked["seen"].any()
     suspects = Table({"candidate_id": ["x"]})
-    check_inference.write_list(run, check, ranked, suspects)
+    check_summary.write_list(run, check, ranked, suspects)
     assert run.has_table("ranked")
     assert not run.has_table("suspects")
-    found = check_inference.find_truth(
-        check_inference.read_truth(""), ranked, run.read_table("exposures")
+    found = check_truth.find_truth(
+        check_truth.read_truth(""), ranked, run.read_table("exposures")
     )
-    metrics = check_inference.summarize_check(
+    metrics = check_summary.summarize_check(
         check, ranked, found, threshold=0.5, snr_bins=[4, 10], mag_bins=[12, 20]
     )
     assert metrics["parts"] == {}
     assert metrics["truth"]["ranks"] == []
     run.write_json(run.metrics_path, metrics)
     assert json.loads(run.metrics_path.read_text())["n_candidates"] == 24
-    assert len(check_inference.headline(metrics)) == 3
+    assert len(check_summary.headline(metrics)) == 3
 
 
 def test_worst_real_ones_have_the_lowest_scores(run):
     _, checked, _ = rank(run)
-    worst = check_inference.worst(checked, "real", n=2)
+    worst = check_ranking.worst(checked, "real", n=2)
     real = checked[checked["label"] == "real"]
     order = np.argsort(real["score"])[:2]
     assert worst == list(real["candidate_id"][order])
-    assert check_inference.worst(checked, "bogus", n=2) == []
+    assert check_ranking.worst(checked, "bogus", n=2) == []
+
+
+def test_suspects_are_those_whose_label_the_score_contradicts():
+    n = 40
+    split = Table({"candidate_id": [f"c{i}" for i in range(n)]})
+    split["label"] = ["real", "bogus"] * (n // 2)
+    split["label_origin"] = ["injected", "human:ann"] * (n // 2)
+    scores = split["candidate_id",][::-1]
+    scores["score"] = [0.1 if i % 2 else 0.9 for i in reversed(range(n))]
+    scores["score"][scores["candidate_id"] == "c3"] = 0.99  # labelled bogus
+    scores["score"][scores["candidate_id"] == "c8"] = 0.05  # labelled real
+    scores["score"][scores["candidate_id"] == "c9"] = np.nan
+    table = check_ranking.suspects(split, scores)
+
+    assert list(table["candidate_id"][:2]) == ["c3", "c8"]
+    np.testing.assert_allclose(table["doubt"][:2], [0.99, 0.95])
+    assert list(table["rank"]) == list(range(1, 40))
 
 
 def test_a_truth_table_that_is_absent_is_named(tmp_path):
     with pytest.raises(BadParameterError, match="is not there"):
-        check_inference.read_truth(str(tmp_path / "none.ecsv"))
+        check_truth.read_truth(str(tmp_path / "none.ecsv"))
 
 
 def test_a_person_goes_before_the_automatic_label(run):

@@ -7,7 +7,7 @@ from toy_candidates import make_measured
 from toy_cutouts import fold_toy, make_candidates, split_toy
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import crossfit, evaluate, folds, trees
+from gmadet_nb.learning import check_ranking, crossfit, folds, trees
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.places import sky_places
@@ -249,7 +249,7 @@ def test_flipped_labels_are_the_most_doubted(rng):
 
     found_scores = Table([found.rows["candidate_id"]], names=["candidate_id"])
     found_scores["score"] = probability(crossfit.out_of_fold(found, fit)[0])
-    doubted = evaluate.suspects(found.rows, found_scores)
+    doubted = check_ranking.suspects(found.rows, found_scores)
     first = set(doubted["candidate_id"][: len(doubted) // 10])
     wrong = set(measured["candidate_id"][flipped]) & set(found.rows["candidate_id"])
     assert len(wrong) > 50

@@ -23,10 +23,10 @@ from gmadet_nb.learning import (
     baselines,
     checkpoints,
     crossfit,
-    evaluate,
     folds,
     fused,
     infer,
+    part_metrics,
     saving,
     scorer,
     train,
@@ -62,7 +62,9 @@ def trained(tmp_path_factory):
         infer.score_store(store, opened, candidates=candidates, batch_size=100)
     )
     threshold = model.threshold(0.02)
-    metrics = evaluate.metrics(split, scores, threshold.value, candidates=candidates)
+    metrics = part_metrics.metrics(
+        split, scores, threshold.value, candidates=candidates
+    )
     compared = baselines.compare(split, scores, candidates, target_fpr=0.02)
     card = saving.finish_card(run, card, threshold, metrics, compared=compared)
     return SimpleNamespace(
@@ -360,11 +362,11 @@ def test_where_every_place_is_seen_all_candidates_choose(trained):
         folds.read_folds(seen), trained.model.scores, target_fpr=0.02
     )
     assert found.how.startswith("out-of-fold scores, all places")
-    metrics = evaluate.metrics(seen, trained.scores, found.value)
+    metrics = part_metrics.metrics(seen, trained.scores, found.value)
     test = metrics["test"]
     assert test["headline"]["tpr"]["n"] == test["headline"]["fpr"]["n"] == 0
     assert test["all"]["tpr"]["n"] > 0
-    assert "TPR not known" in evaluate.describe(test["headline"], name="Test")
+    assert "TPR not known" in part_metrics.describe(test["headline"], name="Test")
 
 
 def test_no_training_without_both_kinds(trained):

@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.files.tables import as_floats, rows_of
-from gmadet_nb.learning import evaluate
+from gmadet_nb.learning import evaluate, score_table
 from gmadet_nb.learning.crossfit import choosing_rows
 
 BANDS = {"snr_5_10": (5.0, 10.0), "snr_above_10": (10.0, np.inf)}
@@ -74,7 +74,7 @@ def compare(split, scores, candidates, *, target_fpr):
     judged = {name: by_rank(values) for name, values in cuts(numbers).items()}
     for column in ("trees_score", "network_score", "score"):
         if column in scores.colnames:
-            judged[_NAMES[column]] = evaluate.scores_of(ids, scores, column)
+            judged[_NAMES[column]] = score_table.scores_of(ids, scores, column)
     real = np.asarray(used["label"] == "real")
     test = np.asarray(used["part"] == "test")
     clean = test & ~np.asarray(used["place_in_training"], bool)

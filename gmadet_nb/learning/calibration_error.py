@@ -4,6 +4,11 @@ import numpy as np
 
 from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.completeness import finite_pairs
+from gmadet_nb.learning.part_metrics import select
+from gmadet_nb.learning.score_table import with_scores
+
+#: What the figures of the folds are worth, in words.
+FITTED = "the calibration was fitted to these: no proof"
 
 _N_BINS = 10
 _N_TRUTHS = 100  # errors that are tried
@@ -130,12 +135,12 @@ def measure(split, scores, *, rng):
     dict
         part ("out_of_fold", "test") -> selection ("headline", without places seen in
         training, and "all") -> ``ece``, as `error_with_interval` gives it, ``brier``,
-        as `with_interval` does, and ``note``: `evaluate.FITTED`, or "" for the test
+        as `with_interval` does, and ``note``: `FITTED`, or "" for the test
         part.
     """
-    table = evaluate.with_scores(split[np.asarray(split["used"], bool)], scores)
+    table = with_scores(split[np.asarray(split["used"], bool)], scores)
     figures = {}
-    for part, selections in evaluate.select(table).items():
+    for part, selections in select(table).items():
         figures[part] = {}
         for selection, rows in selections.items():
             real = np.asarray(rows["label"] == "real")
@@ -143,7 +148,7 @@ def measure(split, scores, *, rng):
             figures[part][selection] = {
                 "ece": error_with_interval(real, values, rng=rng),
                 "brier": with_interval(evaluate.brier, real, values, rng=rng),
-                "note": "" if part == "test" else evaluate.FITTED,
+                "note": "" if part == "test" else FITTED,
             }
     return figures
 

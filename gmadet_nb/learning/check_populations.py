@@ -7,9 +7,9 @@ from astropy.table import Table
 
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.files.tables import as_floats, rows_of
-from gmadet_nb.learning import evaluate
 from gmadet_nb.learning.domain_shift import compare_samples, describe_shift
 from gmadet_nb.learning.populations import compare_populations, count_kept
+from gmadet_nb.learning.score_table import scores_of
 
 FILE = "real.ecsv"
 #: What is compared, and how it is called.
@@ -60,7 +60,7 @@ def real_table(split, scores, candidates, crossmatch, *, threshold):
     near = np.asarray(crossmatch["near_galaxy"], bool)
     on_galaxy = {str(key) for key in crossmatch["candidate_id"][near]}
     table["near_galaxy"] = [key in on_galaxy for key in keys]
-    table["score"] = evaluate.scores_of(keys, scores)
+    table["score"] = scores_of(keys, scores)
     table["above_threshold"] = table["score"] >= threshold
     return table[list(_COLUMNS)]
 
@@ -79,35 +79,6 @@ def read_real(folder):
     return Table.read(path, format="ascii.ecsv")
 
 
-def not_seen(ranked):
-    """Leave out candidates judged by a model that trained on their exposure.
-
-    Returns
-    -------
-    astropy.table.Table
-        The others in their order, with a new ``rank`` (from 1).
-    """
-    left = ranked[~np.asarray(ranked["seen"], bool)]
-    left["rank"] = np.arange(1, len(left) + 1)
-    return left
-
-
-def truth_not_seen(truth, ranked):
-    """Leave out known transients on exposures of which candidates were seen.
-
-    All of them, detected or not, so that the share that was detected stays true.
-
-    Parameters
-    ----------
-    truth : astropy.table.Table
-        From `gmadet_nb.learning.check_inference.read_truth`.
-    ranked : astropy.table.Table
-        All candidates, with ``exposure_id`` and ``seen``.
-    """
-    seen = set(ranked["exposure_id"][np.asarray(ranked["seen"], bool)])
-    return truth[np.array([key not in seen for key in truth["exposure_id"]], bool)]
-
-
 def populations(real, found, ranked):
     """Count what is kept of injected sources, of known transients and of others.
 
@@ -120,7 +91,8 @@ def populations(real, found, ranked):
     real : astropy.table.Table
         From `read_real`.
     found, ranked : astropy.table.Table
-        From `gmadet_nb.learning.check_inference.find_truth` and `rank_candidates`.
+        From `gmadet_nb.learning.check_truth.find_truth` and
+        `gmadet_nb.learning.check_ranking.rank_candidates`.
 
     Returns
     -------

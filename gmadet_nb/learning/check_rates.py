@@ -36,7 +36,7 @@ def judged_rows(checked):
     Parameters
     ----------
     checked : astropy.table.Table
-        As `gmadet_nb.learning.check_inference.join_checked` gives it.
+        As `gmadet_nb.learning.check_input.join_checked` gives it.
     """
     some = (np.asarray(checked["label"]) != "") & np.asarray(checked["used"], bool)
     return checked[some & ~np.asarray(checked["seen"], bool)]

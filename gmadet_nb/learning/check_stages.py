@@ -35,7 +35,7 @@ def follow_injected(crossmatch, ranked):
     crossmatch : astropy.table.Table
         As in the run folder.
     ranked : astropy.table.Table
-        As `gmadet_nb.learning.check_inference.rank_candidates` gives it.
+        As `gmadet_nb.learning.check_ranking.rank_candidates` gives it.
 
     Returns
     -------

@@ -148,7 +148,7 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
         From `save_model`.
     threshold : gmadet_nb.learning.evaluate.Threshold
     metrics : dict
-        From `gmadet_nb.learning.evaluate.metrics`.
+        From `gmadet_nb.learning.part_metrics.metrics`.
     compared : astropy.table.Table, optional
         From `gmadet_nb.learning.baselines.compare`.
     starts : astropy.table.Table, optional

@@ -246,7 +246,7 @@ def truth_ranks(found, n_candidates, *, n_kept, ax):
     Parameters
     ----------
     found : astropy.table.Table
-        ``detected``, ``rank``: as `check_inference.find_truth` gives it.
+        ``detected``, ``rank``: as `check_truth.find_truth` gives it.
     """
     detected = np.asarray(found["detected"], bool)
     ranks = np.sort(np.asarray(found["rank"], int)[detected])
