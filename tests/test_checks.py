@@ -99,6 +99,9 @@ def test_a_simulation_without_sources_is_refused():
         )
 
 
+CARD = {"threshold": 0.5, "training_hash": "ab12", "created": "2024-01-01T00:00:00"}
+
+
 @pytest.fixture
 def run(tmp_path):
     """Give a run of two exposures: night_00 trained, night_01 is the test."""
@@ -108,7 +111,7 @@ def run(tmp_path):
     score = np.linspace(0.99, 0.01, len(candidates))
     scores = candidates["candidate_id", "exposure_id"]
     scores["score"] = score
-    run.write_table("scores", scores[::-1])
+    run.write_table("scores", crossfit.name_model(scores[::-1], CARD))
     split = crossmatch[crossmatch["auto_label"] != ""][
         "candidate_id", "exposure_id", "auto_label", "auto_origin"
     ]
@@ -116,9 +119,10 @@ def run(tmp_path):
     split["part"] = np.where(split["exposure_id"] == "night_00", "training", "test")
     split["place_in_training"], split["used"] = False, True
     run.write_table("split", split[::-1])
-    run.write_table("out_of_fold", scores["candidate_id", "score"][:0])
+    none = scores["candidate_id", "score"][:0]
+    run.write_table("out_of_fold", crossfit.name_model(none, CARD))
     run.model_dir.mkdir()
-    run.write_json(run.model_dir / "model.json", {"threshold": 0.5})
+    run.write_json(run.model_dir / "model.json", CARD)
     return run
 
 
@@ -151,7 +155,7 @@ def test_who_has_an_out_of_fold_score_is_judged_by_it_and_counts_as_not_seen(run
     trained = split["candidate_id"][split["part"] == "training"]
     out_of_fold = Table({"candidate_id": trained})
     out_of_fold["score"] = np.linspace(0.2, 0.8, len(trained))
-    run.write_table("out_of_fold", out_of_fold)
+    run.write_table("out_of_fold", crossfit.name_model(out_of_fold, CARD))
     check, checked, _ = rank(run)
 
     known = dict(out_of_fold.iterrows())
@@ -172,9 +176,6 @@ def train_anew(run, card):
     out_of_fold["score"] = 0.25
     run.write_table("out_of_fold", crossfit.name_model(out_of_fold, card))
     run.write_json(run.model_dir / "model.json", card)
-
-
-CARD = {"threshold": 0.5, "training_hash": "ab12", "created": "2024-01-01T00:00:00"}
 
 
 def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
@@ -222,6 +223,30 @@ def test_out_of_fold_scores_of_an_earlier_training_are_refused(run, name):
         BadInputError, match=f"{name} are not those of the card. Run 08"
     ):
         check_input.read_check_input(run, workflow="train", model="")
+
+
+@pytest.mark.parametrize("workflow", ["train", "apply"])
+@pytest.mark.parametrize("name", ["training_hash", "created"])
+def test_scores_that_another_model_gave_are_refused(run, workflow, name):
+    scored = run.read_table("scores")
+    run.write_table("scores", crossfit.name_model(scored, CARD | {name: "another"}))
+    with pytest.raises(
+        BadInputError, match=r"(?s)ab12.*2024-01-01.*another.*Run 09_infer again"
+    ):
+        check_input.read_check_input(run, workflow=workflow, model="")
+
+
+def test_scores_that_do_not_say_whose_they_are_are_taken_with_a_warning(run):
+    check, _, _ = rank(run)
+    assert check.warnings == []
+    scored = run.read_table("scores")
+    scored.meta.clear()
+    run.write_table("scores", scored)
+    check, _, _ = rank(run)
+    assert list(check.scores["score"]) == list(scored["score"])
+    [words] = check.warnings
+    assert "does not say which model" in words
+    assert "Run 09_infer again" in words
 
 
 def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):

@@ -219,6 +219,8 @@ def test_stamps_go_from_labels_to_a_trained_model_and_its_doubts(tmp_path, rng):
     assert np.isfinite(scores["score"]).all()
     assert run.has_table("suspects")
     card = run.read_json(run.model_dir / "model.json")
+    for name in ("training_hash", "created"):
+        assert scores.meta[name] == card[name]
     # Stamps have no numbers of their own: the networks judge alone.
     assert card["fusion"]["judges"] == ["network"]
     assert card["input"]["size"] == 13

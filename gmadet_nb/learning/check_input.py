@@ -9,7 +9,7 @@ from astropy.table import Table
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
-from gmadet_nb.learning.score_table import with_scores
+from gmadet_nb.learning.score_table import check_scored_by, with_scores
 
 WORKFLOWS = ("train", "apply", "stamps")
 _SPLIT = {
@@ -41,6 +41,8 @@ class CheckInput:
         The model's card.
     own : bool
         Whether the model is that of this run.
+    warnings : list of str
+        What is not known of the scores.
     """
 
     workflow: str
@@ -50,6 +52,7 @@ class CheckInput:
     split: Table
     card: dict
     own: bool
+    warnings: list
 
 
 def read_check_input(run, *, workflow, model):
@@ -71,7 +74,8 @@ def read_check_input(run, *, workflow, model):
     Raises
     ------
     BadInputError
-        If the out-of-fold scores are of another training than the run's model.
+        If the scores are of another model than this one, or the out-of-fold scores
+        of another training than the run's own.
     """
     if workflow not in WORKFLOWS:
         raise BadParameterError(
@@ -89,6 +93,7 @@ def read_check_input(run, *, workflow, model):
         scores = with_out_of_fold(scores, out_of_fold)
     elif "fold" in split.colnames:
         split["fold"] = -1
+    warnings = check_scored_by(scores, card)
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),
@@ -97,6 +102,7 @@ def read_check_input(run, *, workflow, model):
         split=split,
         card=card,
         own=own,
+        warnings=warnings,
     )
 
 
