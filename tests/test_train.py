@@ -280,9 +280,10 @@ def test_onnx_and_keras_give_the_same_scores(trained, rng):
     run = trained.run
     pixels = make_pixels(rng.random(40) < 0.5, size=SIZE, rng=rng)
     features = candidate_features(trained.candidates)[:40]
-    pixels[0, :20] = np.nan
+    pixels[0, : SIZE // 2] = np.nan
     pixels[1, ..., :2] = np.nan
     pixels[2] = 5.0
+    pixels[2, 0, 0] = 6.0  # noise of no width, and yet not all of one value
     by_onnx = scorer.load_model(run.model_dir).score(pixels, features)
     by_keras = scorer.load_model(run.model_dir, engine="keras")
     by_keras = by_keras.score(pixels, features)
@@ -411,11 +412,49 @@ def test_scores_are_by_candidate_and_nan_where_there_is_nothing(trained, tmp_pat
     assert list(found["candidate_id"]) == ["x", "y", "z"]
     assert np.isnan(found["score"]).tolist() == [False, True, False]
     np.testing.assert_allclose(found["score"][[0, 2]], known[[0, 2]], atol=1e-5)
+    assert list(found["unscored"]) == ["", "nothing measured", ""]
     assert not kept["kept"][1]
     infer.check_scores(found)
     found["score"] = np.nan
     with pytest.raises(StageError, match="only 0 of 3"):
         infer.check_scores(found)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("zeros", "constant difference"),
+        ("level", "constant difference"),
+        ("one pixel", "core not measured"),
+        ("no core", "core not measured"),
+        ("infinite", "nothing measured"),
+    ],
+)
+def test_a_cutout_with_nothing_to_judge_gets_no_score_and_is_counted(
+    trained, tmp_path, caplog, spoil, why
+):
+    opened = scorer.load_model(trained.run.model_dir)
+    candidates, middle = trained.candidates[:3], slice(SIZE // 2 - 2, SIZE // 2 + 3)
+    pixels = trained.store.read(candidates["candidate_id"])
+    difference = pixels[1, ..., 2]
+    if spoil == "no core":
+        difference[middle, middle] = np.nan
+    else:
+        values = {"zeros": 0, "level": 300, "one pixel": np.nan, "infinite": np.inf}
+        difference[...] = values[spoil]
+    if spoil == "one pixel":
+        difference[SIZE // 2, SIZE // 2] = 50
+    with create_store(tmp_path / "cutouts.h5", size=SIZE) as writer:
+        writer.append(candidates["candidate_id"], "night_0", pixels)
+    small = CutoutStore(tmp_path / "cutouts.h5")
+    found = infer.score_store(small, opened, candidates=candidates, batch_size=2)
+
+    assert list(found["unscored"]) == ["", why, ""]
+    for name in ("score", "score_scatter", "network_score", "trees_score"):
+        assert np.isfinite(found[name]).tolist() == [True, False, True]
+    assert f"1 of 3 cutouts have nothing to judge and get no score: {why} 1." in (
+        caplog.text
+    )
 
 
 def test_numbers_that_are_missing_are_asked_for(trained):
@@ -440,7 +479,8 @@ def test_no_candidates_give_an_empty_table(trained, tmp_path):
     kept = infer.keep_above(found, 0.5)
     assert len(kept) == 0
     assert {"candidate_id", "exposure_id", "score", "kept"} <= set(kept.colnames)
-    assert {"score_scatter", "network_score", "trees_score"} <= set(kept.colnames)
+    names = {"score_scatter", "network_score", "trees_score", "unscored"}
+    assert names <= set(kept.colnames)
 
 
 def test_cutouts_of_another_size_are_refused(trained, tmp_path):

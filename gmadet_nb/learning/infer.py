@@ -11,6 +11,7 @@ from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.scorer import check_size
+from gmadet_nb.learning.unscored import count_unscored
 from gmadet_nb.progress import Ticker
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ def score_store(store, scorer, *, candidates=None, batch_size):
     -------
     astropy.table.Table
         ``candidate_id``, ``exposure_id`` and the columns of `Scorer.judge`, in the
-        order of the store. A score is NaN where the difference has no finite pixel.
+        order of the store. A score is NaN where ``unscored`` is not "".
     """
     check_size(scorer, (store.size, store.size, len(PLANES)))
     features = None
@@ -59,12 +60,13 @@ def score_store(store, scorer, *, candidates=None, batch_size):
     )
     for name in parts[0]:
         table[name] = np.concatenate([part[name] for part in parts])
-    n_unscored = int(np.isnan(table["score"]).sum())
-    if n_unscored:
+    why = count_unscored(table["unscored"])
+    if why:
         logger.warning(
-            "%d of %d cutouts have no finite pixel in the difference: no score.",
-            n_unscored,
+            "%d of %d cutouts have nothing to judge and get no score: %s.",
+            sum(why.values()),
             len(store),
+            ", ".join(f"{reason} {n}" for reason, n in why.items()),
         )
     return table
 

@@ -1,4 +1,4 @@
-"""Cutouts to leave out: the same bit by bit under two names, or nothing measured."""
+"""Cutouts to leave out: the same bit by bit under two names, or nothing to judge."""
 
 import hashlib
 import logging
@@ -6,6 +6,7 @@ import logging
 import numpy as np
 
 from gmadet_nb.learning.labels import HUMAN
+from gmadet_nb.learning.unscored import why_unscored
 
 logger = logging.getLogger(__name__)
 
@@ -32,17 +33,16 @@ def find_same(candidate_ids, store):
     n_constant : int
         How many were not compared.
     blank : (k,) int array
-        Rows in which nothing is measured, among these.
+        Rows with nothing to judge, which get no score either.
     """
     rows, n_constant, blank = {}, 0, []
     for start in range(0, len(candidate_ids), READ_BATCH):
         pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., -1]
+        blank.extend(start + np.flatnonzero(why_unscored(pixels) != ""))
         for i, cutout in enumerate(pixels, start=start):
             measured = cutout[np.isfinite(cutout)]
             if (measured == measured[:1]).all():
                 n_constant += 1
-                if not len(measured):
-                    blank.append(i)
                 continue
             digest = hashlib.sha256(cutout.tobytes()).digest()
             rows.setdefault(digest, []).append(i)
@@ -55,8 +55,7 @@ def keep_one_of_each(labels, store):
 
     An alert that a survey has sent twice, or two files that hold the same exposure.
     The first stays, one labelled by a person before others; none where two labels
-    contradict each other. Where nothing is measured there is nothing to learn, and no
-    score either.
+    contradict each other. Where there is nothing to judge there is nothing to learn.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.fusion import Fusion
 from gmadet_nb.learning.onnx_session import open_session, run_session
 from gmadet_nb.learning.trees import Trees
+from gmadet_nb.learning.unscored import why_unscored
 
 CARD, KERAS, ONNX, TREES = "model.json", "model.keras", "model.onnx", "trees.onnx"
 FORMAT_VERSION = 2
@@ -75,8 +76,8 @@ class Scorer:
         dict of (n,) float32 arrays
             ``score``, P(real), 0 to 1; ``score_scatter``, the standard deviation
             of the K; and ``network_score`` and ``trees_score``, what each says
-            alone. NaN where the difference has no finite pixel: there is nothing
-            to judge.
+            alone. NaN where there is nothing to judge; ``unscored``, an (n,) str
+            array, says why, as `gmadet_nb.learning.unscored.why_unscored` does.
 
         Raises
         ------
@@ -97,14 +98,15 @@ class Scorer:
         if self.needs_features:
             logits.append(self.trees.logits(features))
         found = judge_logits(self.fusion, np.stack(logits, axis=2))
-        blank = ~np.isfinite(pixels[..., -1]).any(axis=(1, 2))
+        why = why_unscored(pixels[..., -1])
         for values in found.values():
-            values[blank] = np.nan
-        return found
+            values[why != ""] = np.nan
+        return found | {"unscored": why}
 
     def judge_nothing(self):
         """Return what `judge` returns for no candidate."""
-        return judge_logits(self.fusion, np.empty((0, 1, len(self.fusion.judges))))
+        found = judge_logits(self.fusion, np.empty((0, 1, len(self.fusion.judges))))
+        return found | {"unscored": np.array([], dtype=str)}
 
 
 def network_logits(probabilities):
@@ -123,7 +125,7 @@ def judge_logits(fusion, logits):
     Returns
     -------
     dict
-        As `Scorer.judge` returns it.
+        As `Scorer.judge` returns it, of all without a look at their pixels.
     """
     n, n_models, n_judges = logits.shape
     flat = logits.reshape(-1, n_judges)
