@@ -209,7 +209,13 @@ def test_brighter_injected_sources_are_a_shift_that_is_said(night):
 def test_a_network_that_looks_at_the_source_takes_no_shortcut(night, scorer):
     table, store = night
     found = check_shortcuts.find_shortcuts(
-        table, table, make_real(table), scorer=scorer, store=store, seed=1
+        table,
+        table,
+        make_real(table),
+        scorer=scorer,
+        store=store,
+        target_fpr=0.05,
+        seed=1,
     )
     n_test = np.sum((table["part"] == "test") & (table["label"] == "real"))
     assert len(found.changed) == n_test
@@ -235,7 +241,13 @@ def test_a_network_that_looks_at_the_science_image_is_found_out(night, scorer):
         pixels[..., [0, 0, 0]] - np.float32(200)
     )
     found = check_shortcuts.find_shortcuts(
-        table, table, make_real(table), scorer=scorer, store=store, seed=1
+        table,
+        table,
+        make_real(table),
+        scorer=scorer,
+        store=store,
+        target_fpr=0.05,
+        seed=1,
     )
     assert found.kept["blank"] == found.kept["as_is"] > 0.5
     assert any("when their difference is blanked" in text for text in found.words)
@@ -255,7 +267,13 @@ def test_tests_without_a_finite_result_are_no_good_news(night, scorer):
     table["score"], table["snr"] = np.nan, np.nan
     some = table[table["part"] != "test"]
     found = check_shortcuts.find_shortcuts(
-        some, table, make_real(table), scorer=scorer, store=store, seed=1
+        some,
+        table,
+        make_real(table),
+        scorer=scorer,
+        store=store,
+        target_fpr=0.05,
+        seed=1,
     )
     assert len(some) > 0
     assert found.words == []
@@ -265,7 +283,13 @@ def test_tests_without_a_finite_result_are_no_good_news(night, scorer):
 def test_nothing_labelled_is_nothing_tested(night, scorer):
     table, store = night
     found = check_shortcuts.find_shortcuts(
-        table[:0], table, make_real(table)[:0], scorer=scorer, store=store, seed=1
+        table[:0],
+        table,
+        make_real(table)[:0],
+        scorer=scorer,
+        store=store,
+        target_fpr=0.05,
+        seed=1,
     )
     assert found.words == []
     assert len(found.untested) == check_shortcuts.N_TESTS
@@ -359,7 +383,7 @@ def test_all_that_was_found_can_be_written_as_json(night, scorer, tmp_path):
     real = make_real(table)
     rates = check_rates.rates_by_quantity(table, threshold=0.5)
     found = check_shortcuts.find_shortcuts(
-        table, table, real, scorer=scorer, store=store, seed=1
+        table, table, real, scorer=scorer, store=store, target_fpr=0.05, seed=1
     )
     populations, _ = check_populations.populations(real, no_truth(), table)
     sample, name = check_populations.sky_sample(real, table)

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from astropy.table import Table
 
 from gmadet_nb.learning import evaluate, shortcuts
 
@@ -27,7 +26,6 @@ def all_words(real, scores, snr, *, kept_blank=0.0, kept_shifted=0.0, coverage=1
         correlation=shortcuts.score_against_brightness(real, scores, snr),
         kept_blank=kept_blank,
         kept_shifted=kept_shifted,
-        halves=Table({"judged": ["faint"], "same": [0.99], "other": [0.98]}),
         coverage=coverage,
     )
 
@@ -104,16 +102,3 @@ def test_real_ones_that_stay_real_without_their_source_are_said(sky):
     assert "30% of the real ones are kept when their difference is" in blank
     [shifted] = all_words(real, 1.0 * real, snr, kept_shifted=0.5)
     assert "50% of the real ones are kept with their middle 5 pixels" in shifted
-
-
-def test_a_half_that_is_not_told_apart_by_the_other_is_said():
-    [text] = shortcuts.warnings(
-        overall_auc=0.99,
-        by_snr=shortcuts.auc_at_fixed_snr([], [], []),
-        correlation={"bogus": np.nan},
-        kept_blank=np.nan,
-        kept_shifted=np.nan,
-        halves=Table({"judged": ["faint"], "same": [0.99], "other": [0.8]}),
-        coverage=np.nan,
-    )
-    assert "tells the faint ones apart less well" in text

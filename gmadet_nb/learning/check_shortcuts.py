@@ -9,7 +9,7 @@ from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate, shortcuts
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import COLUMNS, candidate_features
-from gmadet_nb.learning.other_half import auc_of_other_half
+from gmadet_nb.learning.other_half import judge_other_half, warn_of_halves
 from gmadet_nb.learning.scorer import NETWORK, network_logits
 from gmadet_nb.learning.trees import fit_trees, tree_logits
 
@@ -36,7 +36,7 @@ class ShortcutTests:
     kept : dict
         "as_is", "blank", "shifted": the share of ``changed`` at or above the threshold.
     halves : astropy.table.Table
-        From `gmadet_nb.learning.other_half.auc_of_other_half`, of the trees alone,
+        From `gmadet_nb.learning.other_half.judge_other_half`, of the trees alone,
         which train in moments.
     coverage : float
         From `gmadet_nb.learning.shortcuts.snr_coverage`.
@@ -70,18 +70,18 @@ class ShortcutTests:
     @property
     def words(self):
         """What to warn of: list of str."""
-        return shortcuts.warnings(
+        words = shortcuts.warnings(
             overall_auc=self.overall_auc,
             by_snr=self.by_snr,
             correlation=self.correlation,
             kept_blank=self.kept["blank"],
             kept_shifted=self.kept["shifted"],
-            halves=self.halves,
             coverage=self.coverage,
         )
+        return words + warn_of_halves(self.halves)
 
 
-def find_shortcuts(judged, ranked, real, *, scorer, store, seed):
+def find_shortcuts(judged, ranked, real, *, scorer, store, target_fpr, seed):
     """Do all shortcut tests.
 
     Parameters
@@ -94,6 +94,8 @@ def find_shortcuts(judged, ranked, real, *, scorer, store, seed):
         From `gmadet_nb.learning.check_populations.read_real`.
     scorer : gmadet_nb.learning.scorer.Scorer
     store : gmadet_nb.learning.cutouts.CutoutStore
+    target_fpr : float
+        False-positive rate that the threshold was chosen for.
     seed : int
         Of the cutouts that are changed, and of the trees.
 
@@ -117,7 +119,7 @@ def find_shortcuts(judged, ranked, real, *, scorer, store, seed):
         correlation=shortcuts.score_against_brightness(is_real, scores, snr),
         changed=changed,
         kept=kept,
-        halves=_halves(judged, is_real, snr, seed=seed),
+        halves=_halves(judged, is_real, snr, target_fpr=target_fpr, seed=seed),
         coverage=shortcuts.snr_coverage(
             np.ones(len(real), bool), as_floats(real["snr"]), wanted=ranked["snr"]
         ),
@@ -154,7 +156,7 @@ def _changed(scorer, store, ids):
     return shortcuts.score_changed(predict, store.read(ids))
 
 
-def _halves(judged, is_real, snr, *, seed):
+def _halves(judged, is_real, snr, *, target_fpr, seed):
     """Train trees on one half of the S/N range, by exposures, and judge the other."""
     exposures = np.unique(
         np.asarray(judged["exposure_id"]).astype(str), return_inverse=True
@@ -167,6 +169,6 @@ def _halves(judged, is_real, snr, *, seed):
 
     def fit(rows):
         model = fit_trees(features[rows], is_real[rows], seed=seed)
-        return lambda out: tree_logits(model, features[out])
+        return lambda out: probability(tree_logits(model, features[out]))
 
-    return auc_of_other_half(fit, is_real, snr, groups)
+    return judge_other_half(fit, is_real, snr, groups, target_fpr=target_fpr)

@@ -141,9 +141,7 @@ def snr_coverage(is_real, snr, *, wanted):
     return float(np.mean((wanted >= low) & (wanted <= high)))
 
 
-def warnings(
-    *, overall_auc, by_snr, correlation, kept_blank, kept_shifted, halves, coverage
-):
+def warnings(*, overall_auc, by_snr, correlation, kept_blank, kept_shifted, coverage):
     """Say in words which shortcuts there are.
 
     Parameters
@@ -155,8 +153,6 @@ def warnings(
         From `score_against_brightness`.
     kept_blank, kept_shifted : float
         Share of real ones that are kept without their difference, and off the center.
-    halves : astropy.table.Table
-        From `gmadet_nb.learning.other_half.auc_of_other_half`.
     coverage : float
         From `snr_coverage`.
 
@@ -190,13 +186,6 @@ def warnings(
             f"{kept_shifted:.0%} of the real ones are kept with their middle "
             f"{_SHIFT} pixels beside it: a source near a candidate lifts its score."
         )
-    words += [
-        f"What is learned on the other half of the S/N range tells the {row['judged']} "
-        f"ones apart less well (area under the ROC curve {row['other']:.3f} against "
-        f"{row['same']:.3f}): trust no score at an S/N that was not trained."
-        for row in halves
-        if row["same"] - row["other"] > _LOST_AUC
-    ]
     if coverage < _COVERED:
         words.append(
             f"Only {coverage:.0%} of the candidates have an S/N at which real ones "

@@ -46,9 +46,11 @@ def other_half(table, *, ax):
     Parameters
     ----------
     table : astropy.table.Table
-        From `gmadet_nb.learning.other_half.auc_of_other_half`.
+        From `gmadet_nb.learning.other_half.judge_other_half`. The rates below are
+        those at the threshold of the other half.
     """
     ax.set(ylabel="area under the ROC curve")
+    ax.set_xlabel("judged; rates at the threshold of the other half")
     areas = np.array([as_floats(table[name]) for name in ("same", "other")])
     if not np.isfinite(areas).any():
         return draw_none(ax, "too few real and bogus to halve")
@@ -64,7 +66,11 @@ def other_half(table, *, ax):
             ms=9,
             label=words,
         )
-    names = [f"{row['judged']} half\n({row['n_real']} real)" for row in table]
+    names = [
+        f"{row['judged']} half ({row['n_real']} real)\n"
+        f"TPR {row['tpr_value']:.3f}, FPR {row['fpr_value']:.3f}"
+        for row in table
+    ]
     ax.set_xticks(x, names)
     ax.set_xlim(-0.6, len(table) - 0.4)
     ax.set_ylim(min(0.9, np.nanmin(areas)) - 0.02, 1.01)
