@@ -3,7 +3,8 @@
     python -m benchmarks.bench_transfer [SOURCE TARGET]
 
 The source's model has all labels of its set. Of the target some 300 labels are known,
-half of them real; what is judged is its test part, at places new to training. The TPR
+half of them real; what is judged is its test part, at places new to training. Beside
+them stands the target's own model of all its labels, where classifier.py kept it. The TPR
 is that at the wanted FPR on the test part itself, so that the ways differ by how they
 order candidates and not by how many bogus chose their threshold.
 """
@@ -91,6 +92,9 @@ def measure(source, target):
         model = fused.fit_fused(*sets, initial=start)
         scores[name] = judge(model, pixels, features)
         print(f"{source} to {target}, {name}: out of fold {model.fusion.losses}")
+    own = FOLDER / "models" / f"{target}_{SEED}"
+    if (own / CARD).is_file():
+        scores["all labels of its own"] = load_model(own).score(pixels, features)
     rows = []
     for name, values in scores.items():
         rows += figures(

@@ -19,9 +19,11 @@ FIGURES = {
     "tpr_bright": ("TPR at S/N above 10", "%"),
     "tpr_faint": ("TPR at S/N 5 to 10", "%"),
     "tpr": ("TPR at all S/N", "%"),
+    "tpr_at": ("TPR at the same FPR of the test part, all places", "%"),
     "fpr": ("FPR found", "%"),
     "auc": ("area under the ROC curve", ""),
-    "ece": ("expected calibration error", ""),
+    "ece": ("expected calibration error, less chance", ""),
+    "ece_raw": ("expected calibration error, raw", ""),
     "n_bogus": ("bogus that chose the threshold", ""),
     "seconds": ("training", "s"),
 }
@@ -42,14 +44,21 @@ def goal_of(name, method, key, found, target_fpr):
     """Return the goal of a figure in words, or None."""
     if method != OURS:
         return None
-    n_bogus = statistics.median(one["n_bogus"]["value"] for one in found)
+    n_bogus = statistics.median(one["n_all_bogus"]["value"] for one in found)
     if key == "fpr" and n_bogus >= ENOUGH_BOGUS:
         return f"{50 * target_fpr:g} to {150 * target_fpr:g}"
     return "0.02 or less" if key == "ece" else GOALS.get((name, key))
 
 
+def pooled_fpr(found):
+    """Return the FPR over the test parts of all seeds together, as a percentage."""
+    n_kept = sum(one["fpr"]["value"] * one["fpr"]["n"] for one in found)
+    n = sum(one["fpr"]["n"] for one in found)
+    return 100 * n_kept / n if n else float("nan"), n
+
+
 def median_rows(name, method, found, tables, *, target_fpr):
-    """Return the rows of a method: medians over the seeds, and the widest interval."""
+    """Return the rows of a method: medians over the seeds, of the intervals, too."""
     rows = []
     for key, (text, unit) in FIGURES.items():
         some = [one[key] for one in found if key in one]
@@ -67,8 +76,13 @@ def median_rows(name, method, found, tables, *, target_fpr):
                 factor * statistics.median(one[end] for one in some)
                 for end in ("low", "high")
             ]
-            made |= {"low": ends[0], "high": ends[1]}
+            made |= {"low": ends[0], "high": ends[1], "n": some[0]["n"]}
         rows.append(made)
+    if found:
+        value, n = pooled_fpr(found)
+        goal = goal_of(name, method, "fpr", found, target_fpr)
+        text = f"{name}: {method}: FPR found, all seeds together, of {n} bogus"
+        rows.append(tables.row(text, value, "%", goal))
     return rows
 
 

@@ -21,6 +21,7 @@ from gmadet_nb.learning import (
     trees,
     weights,
 )
+from gmadet_nb.learning.saving import training_hash
 
 _SPLIT = ("candidate_id", "label", "part", "fold", "border", "used")
 _OF_NETWORKS = (networks, train, augmentation, weights)
@@ -30,13 +31,13 @@ _CODE = {
 }
 
 
-def made_of(table, kind, *, settings, target_fpr):
+def made_of(split, kind, *, settings, target_fpr):
     """Return what scores hang on: the split, the settings and the code.
 
     Parameters
     ----------
-    table : astropy.table.Table
-        Who is in which part and fold, as ``split.ecsv``.
+    split : benchmarks.classifier_work.Split
+        Who is in which part and fold, the cutouts, and the numbers of candidates.
     kind : str
         "ours", the name of a network, or that with "_as_published".
     settings : gmadet_nb.learning.train.Training
@@ -48,7 +49,7 @@ def made_of(table, kind, *, settings, target_fpr):
     dict
         Hashes, by what they are of; remarks in the code do not count.
     """
-    rows = [list(map(str, row)) for row in table[_SPLIT].iterrows()]
+    rows = [list(map(str, row)) for row in split.table[_SPLIT].iterrows()]
     group = "published" if kind.endswith("_as_published") else kind
     sources = [
         ast.dump(ast.parse(Path(module.__file__).read_text(encoding="utf-8")))
@@ -56,10 +57,17 @@ def made_of(table, kind, *, settings, target_fpr):
     ]
     found = {
         "split": digest(sorted(rows)),
+        "cutouts": hash_of_cutouts(split),
         "settings": digest(asdict(settings)),
         "code": digest(sources),
     }
     return found | ({"target_fpr": target_fpr} if kind == "ours" else {})
+
+
+def hash_of_cutouts(split):
+    """Return a hash of the pixels and the numbers of candidates."""
+    numbers = features.candidate_features(split.numbers).tobytes().hex()
+    return digest([training_hash(split.table, split.store), numbers])
 
 
 def read(path, made_of):

@@ -5,7 +5,7 @@ import statistics
 from benchmarks.published import RECIPES
 from benchmarks.tables import row
 
-BANDS = ("tpr_bright", "tpr_faint", "tpr")
+BANDS = ("tpr_bright", "tpr_faint", "tpr", "tpr_at")
 ENDS = ("low", "value", "high")
 
 

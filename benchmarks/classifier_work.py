@@ -153,7 +153,7 @@ def how(seed, *, network="small"):
         epochs=EPOCHS,
         batch_size=32,
         dropout=0.3,
-        patience=10,
+        patience=15,
         seed=seed,
     )
 
@@ -180,7 +180,7 @@ def scores_of(split, method, *, target_fpr, may_train=True):
     path = FOLDER / "scores" / f"{split.name}_{split.seed}_{kind}.ecsv"
     settings = how(split.seed)
     made_of = classifier_kept.made_of(
-        split.table, kind, settings=settings, target_fpr=target_fpr
+        split, kind, settings=settings, target_fpr=target_fpr
     )
     table = classifier_kept.read(path, made_of)
     if table is None and not may_train:

@@ -12,6 +12,7 @@ from star_fields import true_psf
 from benchmarks import (
     bench_chain,
     classifier_figures,
+    classifier_kept,
     classifier_verdict,
     classifier_work,
 )
@@ -159,6 +160,7 @@ def trainings(tmp_path, monkeypatch):
 
     monkeypatch.setattr(classifier_work, "FOLDER", tmp_path)
     monkeypatch.setattr(classifier_work, "_train_other", train)
+    monkeypatch.setattr(classifier_kept, "hash_of_cutouts", lambda split: "these")
     return done
 
 
@@ -204,13 +206,17 @@ def test_scores_of_other_settings_or_other_code_are_not_taken(
     ask()
     assert "not the same code" in capsys.readouterr().out
     ask()
-    assert len(trainings) == 3
+    monkeypatch.setattr(classifier_kept, "hash_of_cutouts", lambda split: "others")
+    ask()
+    assert "not the same cutouts" in capsys.readouterr().out
+    ask()
+    assert len(trainings) == 4
 
 
 def test_verdict_names_the_best_other_and_counts_the_sets_we_are_out_of():
     def figures(value, half=0.01):
         rate = {"value": value, "low": value - half, "high": value + half}
-        return {"tpr_bright": rate, "tpr_faint": rate, "tpr": rate}
+        return dict.fromkeys(classifier_verdict.BANDS, rate)
 
     found = {
         "here": {

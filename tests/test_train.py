@@ -340,8 +340,14 @@ def test_the_same_seed_trains_the_same_network_in_memory_or_from_disk(
     np.testing.assert_allclose(from_disk[0](pixels), in_memory[0](pixels), atol=1e-3)
 
 
-@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
-def test_mixed_precision_trains_the_same_network_less_exactly(trained, precision):
+# bfloat16 has 8 bits: each value is off by 0.4 %, the loss of a pass by a few. With
+# float16 Keras leaves out a first step that overflows, one of some eight.
+@pytest.mark.parametrize(
+    ("precision", "tolerance"), [("mixed_float16", 0.15), ("mixed_bfloat16", 0.05)]
+)
+def test_mixed_precision_trains_the_same_network_less_exactly(
+    trained, precision, tolerance
+):
     store, split = trained.store, trained.split
     training = make_training(epochs=1, precision=precision)
     before = train.keras.config.dtype_policy().name
@@ -352,8 +358,19 @@ def test_mixed_precision_trains_the_same_network_less_exactly(trained, precision
     assert {layer.compute_dtype for layer in model.layers[-1].layers} == {"float32"}
     pixels = store.read(store.candidate_ids[:16])
     assert np.asarray(model(pixels)).dtype == np.float32
-    # bfloat16 has 8 bits: each value is off by 0.4%, the loss of a pass by a few.
-    assert history["loss"][0] == pytest.approx(exact["loss"][0], rel=0.05)
+    assert history["loss"][0] == pytest.approx(exact["loss"][0], rel=tolerance)
+
+
+def test_all_gpus_train_a_network_that_one_device_can_use(trained):
+    store, split = trained.store, trained.split
+    # Without a GPU the strategy has one device, the processor.
+    model, history = train.train_network(
+        split, store, make_training(epochs=6, all_gpus=True)
+    )
+    assert history["val_auc"][-1] > 0.95
+    judged = split[split["part"] == "validation"]
+    scores = np.asarray(model(store.read(judged["candidate_id"])))[:, 0]
+    assert evaluate.auc(judged["label"] == "real", scores) > 0.95
 
 
 def test_where_every_place_is_seen_all_candidates_choose(trained):

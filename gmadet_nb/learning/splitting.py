@@ -13,6 +13,7 @@ from gmadet_nb.learning.places import (
     on_unknown_place,
     psf_widths,
     seen_in_training,
+    seen_places,
     sky_places,
     with_places,
 )
@@ -47,8 +48,9 @@ def split_by_exposure(
     come nearest to those wanted. With fewer than three exposures the sky is
     cut into cells instead, and whole bands of them go to calibration and test;
     their candidates nearer than ``margin`` to another part are left out. The
-    validation part is taken from training by sky cell, so that no place is in
-    both. Only training and validation are thinned.
+    validation part is taken from training by sky cell, and what stands there at a
+    place, on the sky or on the detector, that training or calibration has, too,
+    trains: the folds train on both. Only training and validation are thinned.
 
     Parameters
     ----------
@@ -124,6 +126,7 @@ def split_by_exposure(
         rng=rng,
     )
     part[training] = inside
+    part = _new_to_validation(part, table, sky)
     for name in ("training", "validation"):
         used[_thinned(part == name, is_real, bogus_fraction, rng=rng)] = False
     split = table["candidate_id", "exposure_id", "label", "label_origin"]
@@ -147,6 +150,20 @@ def split_by_exposure(
     if split.meta["note"]:
         logger.info(split.meta["note"])
     return split
+
+
+def _new_to_validation(part, table, sky):
+    """Return the parts, where validation has no place that trains in any fold."""
+    fwhm = psf_widths(table)
+    while True:
+        mine, others = part == "validation", np.isin(part, ("training", "calibration"))
+        seen = np.zeros(len(part), bool)
+        for places in (sky, detector_places(table)):
+            seen[mine] |= seen_places(places[mine], places[others], radius=fwhm[mine])
+        if not seen.any():
+            return part
+        # What trains now may stand where others of the validation part do.
+        part = np.where(seen, "training", part)
 
 
 def _note(unknown, trained):

@@ -1,5 +1,6 @@
 """Train a network on a split and save it with all that its use needs."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,8 @@ class Training:
         Share of units left out.
     seed : int
         Of the weights, the order and the views of the cutouts.
+    all_gpus : bool
+        Share each batch among all GPUs of this machine.
     max_shift : int
         Furthest that a cutout is shifted at a pass [pixel].
     precision : {"float32", "mixed_float16", "mixed_bfloat16"}
@@ -54,6 +57,7 @@ class Training:
     seed: int
     max_shift: int = 0
     precision: str = "float32"
+    all_gpus: bool = False
 
     def __post_init__(self):
         for name in ("epochs", "batch_size", "patience"):
@@ -176,14 +180,15 @@ def train_network(split, store, training, *, number=0, start=None):
     judge = None
     if len(parts["validation"]):
         judge = _Batches(parts["validation"], store, batch_size=SCALE_BATCH)
-    model, core = _build(training, store.size, number)
+    with _devices(training.all_gpus):
+        model, core = _build(training, store.size, number)
+        _compile(
+            core,
+            rate=LEARNING_RATE if start is None else TUNING_RATE,
+            n_steps=training.epochs * len(batches),
+        )
     if start is not None:
         core.set_weights(start)
-    _compile(
-        core,
-        rate=LEARNING_RATE if start is None else TUNING_RATE,
-        n_steps=training.epochs * len(batches),
-    )
     monitor = "loss" if judge is None else "val_loss"
     # A few hundred candidates make a noisy loss: a lucky early epoch would win over
     # the settled ones, whose learning rate has fallen.
@@ -206,7 +211,7 @@ def train_network(split, store, training, *, number=0, start=None):
         ],
         verbose=0,
     )
-    if training.precision != "float32":
+    if training.precision != "float32" or training.all_gpus:
         trained = core.get_weights()
         model, core = _build(replace(training, precision="float32"), store.size, number)
         core.set_weights(trained)
@@ -220,6 +225,15 @@ def _check_shift(max_shift, size):
             f"max_shift must be below a quarter of the cutout's {size} pixels, got "
             f"{max_shift}. Set 2 or less: candidates stand in the middle to a pixel."
         )
+
+
+def _devices(all_gpus):
+    """Return where networks are trained: as Keras finds it, or on all GPUs."""
+    if not all_gpus:
+        return nullcontext()
+    import tensorflow
+
+    return tensorflow.distribute.MirroredStrategy().scope()
 
 
 def _build(training, size, number):
