@@ -4,9 +4,9 @@
 
 The source's model has all labels of its set. Of the target some 300 labels are known,
 half of them real; what is judged is its test part, at places new to training. Beside
-them stands the target's own model of all its labels, where classifier.py kept it. The TPR
-is that at the wanted FPR on the test part itself, so that the ways differ by how they
-order candidates and not by how many bogus chose their threshold.
+them stands the target's own model of all its labels, where classifier.py kept it. The
+TPR is that at the wanted FPR on the test part itself, so that the ways differ by how
+they order candidates and not by how many bogus chose their threshold.
 """
 
 import shutil

@@ -23,6 +23,7 @@ from gmadet_nb.learning import (
     baselines,
     checkpoints,
     crossfit,
+    evaluate,
     folds,
     fused,
     infer,
