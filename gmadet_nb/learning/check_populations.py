@@ -82,17 +82,17 @@ def read_real(folder):
 def populations(real, found, ranked):
     """Count what is kept of injected sources, of known transients and of others.
 
-    Of those that were detected with an S/N above 10, and that no model judged which
-    had trained on their exposure. Whether a source that nobody
+    Of those that were detected with an S/N above 10. Whether a source that nobody
     injected is on a galaxy is known of the known transients alone.
 
     Parameters
     ----------
     real : astropy.table.Table
         From `read_real`.
-    found, ranked : astropy.table.Table
-        From `gmadet_nb.learning.check_truth.find_truth` and
-        `gmadet_nb.learning.check_ranking.rank_candidates`.
+    found : astropy.table.Table
+        From `gmadet_nb.learning.check_truth.find_truth`, among ``ranked``.
+    ranked : astropy.table.Table
+        From `gmadet_nb.learning.check_ranking.not_seen`: who was seen proves nothing.
 
     Returns
     -------
@@ -118,12 +118,18 @@ def populations(real, found, ranked):
 def sky_sample(real, ranked):
     """Return the best guess at real sources of the sky that nobody injected.
 
+    Parameters
+    ----------
+    real : astropy.table.Table
+        From `read_real`.
+    ranked : astropy.table.Table
+        From `gmadet_nb.learning.check_ranking.not_seen`.
+
     Returns
     -------
     sample : astropy.table.Table
         Those labelled real by others than the injection, where there are 20 or more;
-        else the candidates of ``ranked`` that are kept and were not injected, and
-        whose exposure trained no model that judges them.
+        else the candidates of ``ranked`` that are kept and were not injected.
     name : str
         What they are.
     """
@@ -131,9 +137,7 @@ def sky_sample(real, ranked):
     if len(others) >= _LEAST:
         return others, "candidates that others called real"
     kept = np.asarray(ranked["kept"], bool) & ~np.asarray(ranked["injected"], bool)
-    return ranked[
-        kept & ~np.asarray(ranked["seen"], bool)
-    ], "candidates that are kept and were not injected"
+    return ranked[kept], "candidates that are kept and were not injected"
 
 
 def shift(real, sample, *, name):
@@ -165,5 +169,5 @@ def _known_transients(found, ranked):
     snr = as_floats(ranked["snr"])[rows]
     kept = np.asarray(ranked["above_threshold"], bool)[rows]
     on_galaxy = np.asarray(detected["on_galaxy"], bool)
-    bright = (snr >= MIN_SNR) & ~np.asarray(ranked["seen"], bool)[rows]
+    bright = snr >= MIN_SNR
     return count_kept("known transients", kept[bright], on_galaxy[bright])
