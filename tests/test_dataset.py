@@ -53,6 +53,25 @@ def test_a_person_overrides_the_automatic_label(tmp_path):
     ]
 
 
+def test_known_objects_are_real_or_left_out_and_bogus_by_a_person_alone(tmp_path):
+    rows = [("n", key, "known", "catalog") for key in "abc"]
+    names = ("exposure_id", "candidate_id", "auto_label", "auto_origin")
+    crossmatch = Table(rows=[*rows, ("n", "d", "bogus", "unmatched")], names=names)
+    LabelLog(tmp_path / "ann.jsonl").record("b", "bogus")
+    said = read_labels(tmp_path)
+
+    left_out, real = (
+        dataset.gather_labels(crossmatch, said, known_are=word)["label", "label_origin"]
+        for word in ("left out", "real")
+    )
+    ann = ("bogus", "human:ann")
+    assert [tuple(row) for row in left_out] == [ann, ("bogus", "unmatched")]
+    known = ("real", "catalog")
+    assert [tuple(row) for row in real] == [known, ann, known, ("bogus", "unmatched")]
+    with pytest.raises(BadParameterError, match="known_are must be one of left out"):
+        dataset.gather_labels(crossmatch, said, known_are="bogus")
+
+
 @pytest.mark.parametrize("n_exposures", [3, 5, 8])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_no_exposure_is_on_two_sides(rng, n_exposures, seed):

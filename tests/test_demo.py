@@ -10,6 +10,7 @@ from gmadet_nb.campaign.demo import detector, frames, make_demo, optics, plan, s
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.headers import header_values
 from gmadet_nb.files.telescopes import load_telescope
+from gmadet_nb.sky.catalogs import read_known
 
 SHAPE = (192, 272)  # (ny, nx), not square
 
@@ -345,6 +346,20 @@ def test_a_full_first_night_has_one_trailed_exposure_and_moving_pointings():
     usable = [e.psf.fwhm for e in exposures if "trailed" not in e.oddities]
     assert min(usable) > 2.6
     assert 3.3 < max(usable) < 3.6
+
+
+def test_catalogues_know_variables_and_minor_planets_and_not_the_transients(nights):
+    known = read_known([nights / "night1/known_objects.ecsv"])
+    assert known.meta == {"n_no_place": 0, "n_no_time": 0}
+    variables = known[known["kind"] == "variable"]
+    truth = Table.read(nights / "night1/truth_variables.ecsv")
+    assert set(variables["name"]) == set(truth["star_id"])
+    assert np.isnan(variables["mjd"]).all()
+    moving = known[known["kind"] == "minor planet"]
+    truth = Table.read(nights / "night1/truth_movers.ecsv")
+    assert list(moving["ra"]) == list(truth["ra"])
+    assert len(set(moving["mjd"])) == len(set(truth["exposure_id"]))
+    assert len(known) == len(variables) + len(moving)
 
 
 def test_variables_and_movers_change(nights):

@@ -22,16 +22,21 @@ def test_one_class_alone_weighs_one_each():
 def test_origins_weigh_as_asked_within_their_class_and_the_classes_the_same():
     rows = Table(
         {
-            "label": ["real", "real", "bogus", "bogus", "bogus"],
-            "label_origin": ["injected", "human:ann", "human:bob"] + ["unmatched"] * 2,
+            "label": ["real", "real", "bogus", "bogus", "bogus", "real"],
+            "label_origin": ["injected", "human:ann", "human:bob"]
+            + ["unmatched"] * 2
+            + ["catalog"],
         }
     )
-    rows = weights.weigh_origins(rows, human_weight=3.0, unmatched_weight=0.5)
+    rows = weights.weigh_origins(
+        rows, human_weight=3.0, unmatched_weight=0.5, catalog_weight=0.25
+    )
     real = np.asarray(rows["label"] == "real")
     found = weights.balance(real, weights.row_weights(rows))
 
     assert found[1] / found[0] == pytest.approx(3)
     assert found[2] / found[3] == pytest.approx(6)
+    assert found[5] / found[0] == pytest.approx(0.25)
     assert found[real].sum() == pytest.approx(found[~real].sum())
 
 

@@ -9,6 +9,7 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.fits_files import find_images
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.files.telescopes import load_telescope
+from gmadet_nb.sky.catalogs import read_known
 
 REFERENCE_CHOICES = ("stack", "best")
 # What `gmadet-nb new` could not find out.
@@ -69,6 +70,7 @@ def check_paths(campaign, stages):
             raise BadInputError(
                 f"truth must be a table, and {given['truth']!r} is no file."
             )
+        read_known(given.get("known_objects") or [])
     except BadInputError as error:
         raise BadParameterError(f"{campaign.source}: {error}") from error
 

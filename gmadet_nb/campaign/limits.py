@@ -28,6 +28,7 @@ CHOICES = {
         "query",
         "random",
     ),
+    "known_are": ("left out", "real"),
     "compute": COMPUTE_CHOICES,
 }
 
@@ -71,6 +72,8 @@ LIMITS = {
     "detection_threshold": _ABOVE_0,
     "cutout_size": ("8 or more", lambda value: value >= 8),
     "match_radius": _ABOVE_0,
+    "known_objects": ("a list of paths, as texts", _are_texts),
+    "mjd_tolerance": _0_OR_MORE,
     "n_mag_bins": _ONE_OR_MORE,
     "repeat_fraction": ("in [0, 0.5]", lambda value: 0 <= value <= 0.5),
     "grid_rows": _ONE_OR_MORE,
@@ -82,6 +85,7 @@ LIMITS = {
     "max_shift": _0_OR_MORE,
     "human_weight": _ABOVE_0,
     "unmatched_weight": _ABOVE_0,
+    "catalog_weight": _ABOVE_0,
     "n_folds": ("2 or more", lambda value: value >= 2),
     "epochs": _ONE_OR_MORE,
     "batch_size": _ONE_OR_MORE,

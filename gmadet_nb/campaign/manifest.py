@@ -68,8 +68,10 @@ def describe_inputs(run, stage, parameters, notebook, sources):
     """
     inputs = {name: fingerprint(run.root / name) for name in stage.reads}
     for name in stage.outside:
-        if parameters.get(name):
-            inputs[f"{name} {parameters[name]}"] = _outside(name, parameters[name])
+        value = parameters.get(name)
+        for path in value if isinstance(value, list) else [value]:
+            if path:
+                inputs[f"{name} {path}"] = _outside(name, path)
     return {
         "parameters": {k: v for k, v in parameters.items() if k not in _HOW},
         "code": sources.of_notebook(notebook),

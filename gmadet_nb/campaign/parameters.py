@@ -17,6 +17,7 @@ from gmadet_nb.errors import BadParameterError
 TYPES = {"int": int, "float": float, "str": str, "bool": bool, "list": list}
 # Lists that are empty by default show nothing of what may be in them.
 EXAMPLES = {
+    "known_objects": '["variables.csv"]',
     "show_exposures": '["night_00"]',
     "show_mag_range": "[16.0, 18.0]",
     "show_labels": '["real"]',

@@ -17,7 +17,8 @@ class Stage:
     reads, writes : tuple of str
         Files and folders of the run folder; a folder ends with ``/``.
     outside : tuple of str
-        Parameters that name files or folders outside the run folder.
+        Parameters that name files or folders outside the run folder, or a list of
+        them.
     """
 
     name: str
@@ -57,6 +58,7 @@ TRAIN = (
             "subtractions.ecsv",
         ),
         writes=("cutouts.h5", "crossmatch.ecsv"),
+        outside=("known_objects",),
     ),
     Stage(
         name="05_check_simulation",

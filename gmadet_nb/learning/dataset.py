@@ -3,18 +3,22 @@
 import numpy as np
 from astropy.table import Table
 
-from gmadet_nb.errors import BadInputError
+from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.labels import HUMAN
 
 PARTS = ("training", "validation", "calibration", "test")
 
 
-def gather_labels(crossmatch, human_labels):
+KNOWN_ARE = ("left out", "real")
+
+
+def gather_labels(crossmatch, human_labels, *, known_are="left out"):
     """Collect the label of every candidate that can train.
 
     What a person says counts before what the injection says. Out of the data
     set stay: candidates without a label, "unsure", "ambiguous" and "recurrent"
-    ones, and those that the crossmatch names with two different labels.
+    ones, and those that the crossmatch names with two different labels. What lies on a
+    known variable, minor planet or transient is real or left out, never bogus.
 
     Parameters
     ----------
@@ -24,14 +28,25 @@ def gather_labels(crossmatch, human_labels):
     human_labels : astropy.table.Table
         ``candidate_id``, ``label``, ``labeler``: one row a candidate, as
         `gmadet_nb.learning.labels.read_labels` gives it.
+    known_are : str
+        What candidates are whose ``auto_label`` is "known": one of `KNOWN_ARE`.
 
     Returns
     -------
     astropy.table.Table
         ``candidate_id``, ``exposure_id``, ``label`` ("real" or "bogus"),
-        ``label_origin`` ("injected", "unmatched" or "human:<labeler>"), in the
-        order of the crossmatch.
+        ``label_origin`` ("injected", "unmatched", "catalog" or "human:<labeler>"), in
+        the order of the crossmatch.
+
+    Raises
+    ------
+    BadParameterError
+        If ``known_are`` is none of its words.
     """
+    if known_are not in KNOWN_ARE:
+        raise BadParameterError(
+            f"known_are must be one of {', '.join(KNOWN_ARE)}, got {known_are!r}."
+        )
     said = {
         key: (label, f"{HUMAN}{who}")
         for key, label, who in human_labels[
@@ -47,6 +62,8 @@ def gather_labels(crossmatch, human_labels):
     rows = []
     for key, found in automatic.items():
         label, origin = next(iter(found)) if len(found) == 1 else ("", "")
+        if label == "known" and known_are == "real":
+            label = "real"
         label, origin = said.get(key, (label, origin))
         if label in ("real", "bogus"):
             rows.append((key, exposure[key], str(label), str(origin)))

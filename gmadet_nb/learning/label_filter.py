@@ -6,8 +6,9 @@ import numpy as np
 
 from gmadet_nb.errors import BadParameterError
 
-LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "")
-ORIGINS = ("human", "injected", "unmatched", "recurrent", "moving", "imported", "")
+LABEL_WORDS = ("real", "bogus", "unsure", "ambiguous", "recurrent", "known", "")
+ORIGINS = ("human", "injected", "unmatched", "recurrent", "moving", "catalog")
+ORIGINS += ("imported", "")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -183,7 +183,7 @@ def label_table(crossmatch, human_labels):
     astropy.table.Table
         ``candidate_id``, ``exposure_id``, ``label`` (one of `LABEL_WORDS`),
         ``origin`` ("human:<labeler>", "injected", "unmatched", "recurrent",
-        "moving", "").
+        "moving", "catalog", "").
     """
     said = {
         str(key): (str(label), f"{HUMAN}{who}")

@@ -5,7 +5,7 @@ import numpy as np
 from gmadet_nb.learning.labels import HUMAN
 
 
-def weigh_origins(split, *, human_weight, unmatched_weight):
+def weigh_origins(split, *, human_weight, unmatched_weight, catalog_weight):
     """Return the split with ``weight``: what its label is worth, by who gave it.
 
     Parameters
@@ -16,6 +16,8 @@ def weigh_origins(split, *, human_weight, unmatched_weight):
         Of a label that a person gave, to one of an injection.
     unmatched_weight : float
         Of a candidate that is bogus only because no injection explains it.
+    catalog_weight : float
+        Of a candidate that is real because it lies on a known object.
 
     Returns
     -------
@@ -26,6 +28,7 @@ def weigh_origins(split, *, human_weight, unmatched_weight):
     weights = np.ones(len(table))
     weights[np.char.startswith(origins, HUMAN)] = human_weight
     weights[origins == "unmatched"] = unmatched_weight
+    weights[origins == "catalog"] = catalog_weight
     table["weight"] = weights
     return table
 

@@ -54,7 +54,8 @@ def make_demo(folder, *, seed=1, shape=(1024, 1024), n_exposures=(6, 3)):
     ----------
     folder : str or Path
         Gets ``night1/images/*.fits``, ``night2/images/*.fits``,
-        ``reference/reference.fits`` and the truth tables. An earlier demo in it is
+        ``reference/reference.fits``, the truth tables and what catalogues would
+        know of each night, ``night1/known_objects.ecsv``. An earlier demo in it is
         replaced; a folder that holds anything else is left alone.
     seed : int
         Of everything that is random.
@@ -177,7 +178,7 @@ def write_night(folder, exposures, *, stars, galaxies, faults, night, seed):
     Parameters
     ----------
     folder : Path
-        Gets ``images/`` and ``truth_*.ecsv``.
+        Gets ``images/``, ``truth_*.ecsv`` and ``known_objects.ecsv``.
     exposures : list of Exposure
         Of the night.
     stars, galaxies, faults : astropy.table.Table
@@ -226,7 +227,26 @@ def write_night(folder, exposures, *, stars, galaxies, faults, night, seed):
     }
     for name, table in tables.items():
         _write_table(folder / f"truth_{name}.ecsv", table)
+    known = _known_objects(stars, movers, exposures)
+    _write_table(folder / "known_objects.ecsv", known)
     return len(transients)
+
+
+def _known_objects(stars, movers, exposures):
+    """Return what catalogues would know: variables, and where minor planets are when.
+
+    Galaxies and the hidden transients are for the notebooks to find.
+    """
+    variables = stars[stars["amplitude"] > 0]["star_id", "ra", "dec"]
+    variables.rename_column("star_id", "name")
+    variables["kind"], variables["mjd"] = "variable", np.nan * u.d
+    moving = movers["mover_id", "ra", "dec"]
+    moving.rename_column("mover_id", "name")
+    start = {exposure.exposure_id: exposure.mjd for exposure in exposures}
+    moving["kind"] = "minor planet"
+    moving["mjd"] = [start[key] for key in movers["exposure_id"]] * u.d
+    known = vstack([variables, moving])
+    return known["name", "kind", "ra", "dec", "mjd"]
 
 
 def _variable_rows(stars, exposures):

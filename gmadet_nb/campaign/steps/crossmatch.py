@@ -8,11 +8,13 @@ from gmadet_nb.campaign.steps.products import open_science, read_difference, row
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.files.rundir import RunDir
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.imaging import detect, match
 from gmadet_nb.imaging import psf as psf_tools
 from gmadet_nb.imaging.moving import find_moving
 from gmadet_nb.learning import cutouts
 from gmadet_nb.progress import progress
+from gmadet_nb.sky.catalogs import OTHER_KINDS, REAL_KINDS
 
 
 def match_exposure(exposure_id, *, run_dir, workflow, match_radius):
@@ -88,7 +90,7 @@ def _true_snrs(run, exposure_id, sources):
 
 
 def crossmatch_table(
-    tables, candidates, exposures, subtractions, *, label_unmatched_as_bogus
+    tables, candidates, exposures, subtractions, *, label_unmatched_as_bogus, known=None
 ):
     """Stack the matches of all exposures and label what needs no person.
 
@@ -97,9 +99,23 @@ def crossmatch_table(
     since most are stars then. A subtraction that is not good teaches nothing: its
     candidates get no label at all.
 
+    Parameters
+    ----------
+    tables : list of astropy.table.Table
+        From `match_exposure`.
+    candidates, exposures, subtractions : astropy.table.Table
+        As in the run folder.
+    label_unmatched_as_bogus : bool
+    known : astropy.table.Table, optional
+        From `gmadet_nb.sky.known.match_known`, by row of ``candidates``. A candidate
+        on a variable, a minor planet or a transient that is no injected source is
+        ``known``, of origin ``catalog``, whatever else it would be; on an object of
+        another kind but a star or a galaxy it trains nothing.
+
     Returns
     -------
     crossmatch : astropy.table.Table
+        With the columns of ``known``, "" and NaN where there is no candidate.
     """
     stacked = vstack(tables, metadata_conflicts="silent")
     injected = np.any(np.asarray(stacked["source_id"]) != "")
@@ -115,11 +131,37 @@ def crossmatch_table(
         unmatched_as_bogus=bool(label_unmatched_as_bogus and injected and subtracted),
         moving=moving,
     )
+    if known is not None:
+        labeled = _add_columns(labeled, candidates, known)
+        if subtracted:
+            _label_known(labeled)
     poor = subtractions["exposure_id"][~np.asarray(subtractions["good"], bool)]
     of_poor = np.isin(np.asarray(labeled["exposure_id"]), np.asarray(poor))
     labeled["auto_label"][of_poor] = ""
     labeled["auto_origin"][of_poor] = ""
     return labeled
+
+
+def _add_columns(crossmatch, candidates, more):
+    """Return the crossmatch with columns that are known by candidate."""
+    row = rows_of(crossmatch["candidate_id"], candidates["candidate_id"], absent=-1)
+    crossmatch = crossmatch.copy()
+    for name in more.colnames:
+        column = more[name]
+        absent = "" if column.dtype.kind == "U" else np.nan
+        crossmatch[name] = np.append(np.asarray(column), absent)[row]
+        crossmatch[name].unit = column.unit
+    return crossmatch
+
+
+def _label_known(crossmatch):
+    """Label what lies on a known object and is no injected source, in place."""
+    kind = np.asarray(crossmatch["known_kind"])
+    free = (np.asarray(crossmatch["match"]) == "unmatched") & (kind != "")
+    free &= ~np.isin(kind, OTHER_KINDS)
+    real = free & np.isin(kind, REAL_KINDS)
+    crossmatch["auto_label"][free] = np.where(real[free], "known", "ambiguous")
+    crossmatch["auto_origin"][free] = "catalog"
 
 
 def write_cutouts(run_dir, candidates, *, workflow, size):
