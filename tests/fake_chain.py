@@ -30,6 +30,7 @@ PARAMETERS = {
         'workflow: str = "train"  # train or apply',
         "cutout_size: int = 32  # [pixel] side of a cutout",
         "label_unmatched_as_bogus: bool = False  # as gmadet does with --false",
+        "known_objects: list = []  # tables of known objects",
     ],
     "06_label": [
         "interactive: bool = True  # show the grid",

@@ -141,6 +141,8 @@ def test_labels_are_nobodys_product_and_suspects_make_no_circle():
         ("model=nowhere", "model must be a folder, and 'nowhere' is none"),
         ("model=images", r"a folder with model\.json in it, and 'images' has none"),
         ("truth=nowhere.ecsv", "truth must be a table"),
+        ('known_objects=["nowhere.csv"]', "must name tables, and 'nowhere.csv' is no"),
+        ("known_objects=nowhere.csv", "must be a list, such as .*variables.csv"),
         ("workflow=aply", "workflow must be one of train, apply.*mean 'apply'"),
         ("n_sources=0", "--set: n_sources must be 1 or more, got 0"),
         ("workflow=apply", "model must name the model folder of an earlier run"),
@@ -363,6 +365,16 @@ def test_a_changed_image_makes_the_first_stage_out_of_date(finished):
     finally:
         path.unlink()
     assert finished.reasons()["01_images"] == ""
+
+
+def test_a_changed_table_of_known_objects_makes_the_crossmatch_out_of_date(chain):
+    path = chain.params.parent / "known.csv"
+    path.write_text("ra,dec\n1,2\n")
+    chosen = f'known_objects=["{path.name}"]'
+    chain.start(chosen, last="04")
+    assert chain.start(chosen, last="04") == []
+    path.write_text("ra,dec\n1,3\n")
+    assert chain.start(chosen, last="04") == ["04_cutouts"]
 
 
 def test_a_changed_cell_runs_again_and_a_comment_does_not(finished):
