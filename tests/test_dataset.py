@@ -2,7 +2,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 from toy_cutouts import make_candidates, no_labels, write_store
 from toy_cutouts import split_toy as split_with
 
@@ -420,12 +420,33 @@ def test_too_little_to_train_on_is_said(rng):
     candidates = make_candidates(3, 60, rng=rng)
     words = dataset.check_trainable(split_toy(candidates))
     assert any("folds have 60 bogus" in line for line in words)
-    assert any("test part has 30 bogus" in line for line in words)
+    # Some of its 30 stand where others do.
+    assert any("test part has" in line and " 30" in line for line in words)
     candidates["auto_label"] = ""
     with pytest.raises(BadInputError, match="needs labelled candidates"):
         split_toy(candidates)
     with pytest.raises(BadParameterError, match="test_fraction"):
         split_toy(make_candidates(3, 9, rng=rng), test_fraction=1.5)
+
+
+@pytest.mark.parametrize(
+    ("target_fpr", "said"),
+    [
+        # 400 at new places are enough to show 1 %, and choose the threshold alone.
+        (0.01, "folds have 400 bogus at places that no training has seen, of 2000"),
+        (0.05, ""),
+    ],
+)
+def test_bogus_that_choose_the_threshold_are_those_that_are_counted(target_fpr, said):
+    n = 2500
+    split = Table({"label": np.where(np.arange(n) < 2000, "bogus", "real")})
+    split["part"], split["exposure_id"], split["used"] = "training", "e", True
+    split["place_in_training"] = (np.arange(n) >= 400) & (np.arange(n) < 2000)
+    test = split[[0] * 400 + [2100] * 50]
+    test["part"] = "test"
+    words = dataset.check_trainable(vstack([split, test]), target_fpr=target_fpr)
+    assert len(words) == bool(said)
+    assert all(said in line and "steady only above 1000" in line for line in words)
 
 
 def test_the_cube_goes_out_and_comes_in(tmp_path, rng):

@@ -3,7 +3,7 @@ import pytest
 from astropy.table import Table
 
 from gmadet_nb.errors import StageError
-from gmadet_nb.learning import part_metrics
+from gmadet_nb.learning import completeness, part_metrics
 
 
 @pytest.fixture
@@ -76,3 +76,18 @@ def test_a_model_no_better_than_chance_stops_the_run():
     part_metrics.check_better_than_chance({"auc": 0.7})
     with pytest.raises(StageError, match=r"0\.400"):
         part_metrics.check_better_than_chance({"auc": 0.4})
+
+
+@pytest.mark.parametrize(
+    ("n_kept", "n", "said"),
+    [
+        # 95 % intervals of Clopper and Pearson: 0.2 to 4.9, 2.7 to 10.0, 0 to 0.7 %.
+        (2, 146, "The 1.0% asked for is borne out: 1.37% of 146 bogus pass"),
+        (8, 146, "More bogus pass than the 1.0% asked for"),
+        (0, 500, "Fewer bogus pass than the 1.0% asked for"),
+        (0, 0, "cannot be told"),
+    ],
+)
+def test_the_rate_found_is_held_against_the_one_asked_for(n_kept, n, said):
+    figures = {"fpr": completeness.rate(n_kept, n)}
+    assert said in part_metrics.confirm(figures, target_fpr=0.01)

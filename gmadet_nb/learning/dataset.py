@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.learning.crossfit import choosing_rows
 from gmadet_nb.learning.labels import HUMAN
 
 PARTS = ("training", "validation", "calibration", "test")
@@ -102,29 +103,34 @@ def check_trainable(split, *, target_fpr=0.01, min_each=10):
                 f"got {n}. Inject more in 02_simulate (real), label more in 06_label "
                 "or set label_unmatched_as_bogus in 04_cutouts (bogus)."
             )
-    judged = {
-        "folds have": ("training", "validation", "calibration"),
-        "test part has": ("test",),
-    }
-    words, n_needed = [], int(np.ceil(3 / target_fpr))
-    for what, parts in judged.items():
-        n_real, n_bogus = (
-            sum(int(counts[part][f"n_{kind}"]) for part in parts)
-            for kind in ("real", "bogus")
-        )
-        if not n_real or not n_bogus:
-            words.append(f"The {what} {n_real} real and {n_bogus} bogus.")
-        elif n_bogus < n_needed:
-            words.append(
-                f"The {what} {n_bogus} bogus; to show a false-positive rate of "
-                f"{target_fpr:.1%} takes {n_needed} or more."
-            )
-        elif what != "test part has" and n_bogus < 10 / target_fpr:
-            words.append(
-                f"The {what} {n_bogus} bogus; the threshold is steady only above "
-                f"{round(10 / target_fpr)}."
-            )
-    return words
+    rows = split[np.asarray(split["used"], bool)]
+    test = np.asarray(rows["part"] == "test")
+    new = ~np.asarray(rows["place_in_training"], bool)
+    chooses = choosing_rows(rows[~test], target_fpr=target_fpr)
+    return [
+        *_shortage("folds have", rows[~test], chooses, target_fpr, steady=10),
+        *_shortage("test part has", rows[test], new[test], target_fpr, steady=3),
+    ]
+
+
+def _shortage(what, rows, counted, target_fpr, *, steady):
+    """Say in words what is missing; bogus are ``counted`` where they judge."""
+    bogus = np.asarray(rows["label"] == "bogus")
+    n_real, n_bogus = int((~bogus).sum()), int(bogus.sum())
+    if not n_real or not n_bogus:
+        return [f"The {what} {n_real} real and {n_bogus} bogus."]
+    n = int((bogus & counted).sum())
+    some = f"The {what} {n} bogus"
+    some += f" at places that no training has seen, of {n_bogus}" * (n < n_bogus)
+    if n < 3 / target_fpr:
+        return [
+            f"{some}; to show a false-positive rate of {target_fpr:.1%} takes "
+            f"{int(np.ceil(3 / target_fpr))} or more."
+        ]
+    if n < steady / target_fpr:
+        n_steady = round(steady / target_fpr)
+        return [f"{some}; the threshold is steady only above {n_steady}."]
+    return []
 
 
 def count_parts(split):

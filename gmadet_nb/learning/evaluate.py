@@ -123,11 +123,14 @@ def choose_threshold(scores_bogus, target_fpr):
         f"at most {target_fpr:.2%} of {n} bogus candidates at or above it: {n_above}, "
         f"so that the rate is between {low:.2%} and {high:.2%} (95 %)"
     )
+    n_steady = int(np.ceil(10 / target_fpr))
     if n < n_needed:
         how += (
             f"; {n_needed} bogus or more are needed to show such a rate, and about "
-            f"{10 * n_needed // 3} before the threshold is steady"
+            f"{n_steady} before the threshold is steady"
         )
+    elif n < n_steady:
+        how += f"; the threshold is steady only above some {n_steady} bogus"
     return Threshold(
         value=value,
         target_fpr=float(target_fpr),

@@ -114,6 +114,41 @@ def describe(figures, *, name):
     return f"{name}: {', '.join(words)}"
 
 
+def confirm(figures, *, target_fpr):
+    """Say whether the test part bears out the wanted false-positive rate.
+
+    Parameters
+    ----------
+    figures : dict
+        Of one selection of the test part, from `metrics`.
+    target_fpr : float
+        What the threshold was chosen for.
+
+    Returns
+    -------
+    str
+    """
+    found = figures["fpr"]
+    if not found["n"]:
+        return f"Whether {target_fpr:.1%} of bogus pass cannot be told: no bogus."
+    between = (
+        f"{found['value']:.2%} of {found['n']} bogus pass, so that the rate is between "
+        f"{found['low']:.2%} and {found['high']:.2%} (95 %)"
+    )
+    if found["low"] > target_fpr:
+        return (
+            f"More bogus pass than the {target_fpr:.1%} asked for: {between}. The "
+            "test exposures differ from those that chose the threshold, or there were "
+            "too few bogus to choose it."
+        )
+    if found["high"] < target_fpr:
+        return (
+            f"Fewer bogus pass than the {target_fpr:.1%} asked for: {between}. The "
+            "threshold is on the safe side, and loses some real ones by it."
+        )
+    return f"The {target_fpr:.1%} asked for is borne out: {between}."
+
+
 def check_better_than_chance(figures):
     """Raise if the scores of a selection of `metrics` order no better than chance.
 
