@@ -7,6 +7,7 @@ from toy_cutouts import make_candidates, no_labels, write_store
 from toy_cutouts import split_toy as split_with
 
 from gmadet_nb.errors import BadInputError, BadParameterError
+from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning import dataset, folds, leaks, same_pixels, splitting
 from gmadet_nb.learning.cube import write_cube
 from gmadet_nb.learning.cutouts import CutoutStore, create_store
@@ -297,6 +298,89 @@ def test_an_exposure_in_two_folds_is_a_leak(rng):
     split["fold"][row] = (split["fold"][row] + 1) % 3
     with pytest.raises(BadInputError, match="exposures in two folds: 1"):
         leaks.check_leaks(split)
+
+
+def divide(rng, *, n_exposures=6, n_each=60):
+    """Return a split with three folds, and its candidates."""
+    candidates = make_candidates(n_exposures, n_each, rng=rng)
+    split = split_toy(candidates)
+    found = folds.make_folds(
+        split, candidates, n_folds=3, margin=MARGIN, pixel_scale=1.0, rng=rng
+    )
+    return folds.add_folds(split, found), candidates
+
+
+def near_trained(split, candidates):
+    """Count by all pairs who stands within 3 pixels, the FWHM, of who trained."""
+    x, y, ra, dec = (
+        np.asarray(candidates[name])[
+            rows_of(split["candidate_id"], candidates["candidate_id"])
+        ]
+        for name in ("x", "y", "ra", "dec")
+    )
+    on_sky = np.cos(np.radians(-30)) * 3600 * ra, 3600 * dec
+    near = np.zeros((len(split), len(split)), bool)
+    for a, b in ((x, y), on_sky):
+        near |= np.hypot(a[:, None] - a, b[:, None] - b) <= 3
+    part, fold = np.asarray(split["part"]), np.asarray(split["fold"])
+    trained = part[None] != "test"
+    test = (part == "test")[:, None] & trained & near
+    other = (fold >= 0)[:, None] & trained & (fold[:, None] != fold) & near
+    return int(test.any(axis=1).sum()), int(other.any(axis=1).sum())
+
+
+def test_places_that_trained_are_found_again_whatever_the_split_says(rng):
+    split, candidates = divide(rng)
+    look = partial(leaks.check_leaks, candidates=candidates, pixel_scale=1.0)
+    found = look(split)
+    assert {name for name in found if "a place that trained" in name} == {
+        "headline test candidates at a place that trained",
+        "headline folded candidates at a place that trained",
+    }
+    assert set(found.values()) == {0}
+    split["place_in_training"] = False
+    n_test, n_folded = near_trained(split, candidates)
+    assert min(n_test, n_folded) > 10
+    words = f"test candidates at a place that trained: {n_test}, .*: {n_folded}"
+    with pytest.raises(BadInputError, match=words):
+        look(split)
+
+
+@pytest.mark.parametrize("on", ["sky", "detector"])
+@pytest.mark.parametrize(("part", "n"), [("test", 1), ("calibration", 2)])
+def test_one_headline_candidate_beside_one_that_trained_is_a_leak(rng, on, part, n):
+    # Of two in different folds each trains the model that judges the other.
+    split, candidates = divide(rng)
+    row = rows_of(split["candidate_id"], candidates["candidate_id"])
+    new = ~np.asarray(split["place_in_training"], bool)
+    mine = np.flatnonzero(new & (split["part"] == part))[0]
+    fold = np.asarray(split["fold"])
+    other = np.flatnonzero(new & (fold >= 0) & (fold != fold[mine]))[0]
+    for name in ("ra", "dec") if on == "sky" else ("x", "y"):
+        candidates[name][row[mine]] = candidates[name][row[other]]
+    with pytest.raises(BadInputError, match=f"at a place that trained: {n}"):
+        leaks.check_leaks(split, candidates, pixel_scale=1.0)
+
+
+def test_what_cannot_be_looked_for_is_not_said_to_be_absent(rng):
+    split, candidates = divide(rng)
+    assert not any("place" in name for name in leaks.check_leaks(split))
+    assert not any("pixels" in name for name in leaks.check_leaks(split))
+    for name in ("x", "y", "ra", "dec", "psf_fwhm"):
+        candidates[name] = np.nan
+    found = leaks.check_leaks(split, candidates, pixel_scale=1.0)
+    assert not any("place" in name for name in found)
+
+
+def test_cutouts_of_two_bands_of_the_sky_that_share_pixels_are_a_leak(rng):
+    split, candidates = divide(rng, n_exposures=1, n_each=400)
+    found = leaks.check_leaks(split, candidates, margin=MARGIN, pixel_scale=1.0)
+    assert found["cutouts that share pixels with another side"] == 0
+    assert set(found.values()) == {0}
+    assert split["border"].any()
+    split["border"] = False
+    with pytest.raises(BadInputError, match="share pixels with another side"):
+        leaks.check_leaks(split, candidates, margin=MARGIN)
 
 
 @pytest.fixture
