@@ -1,3 +1,4 @@
+import tracemalloc
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ from toy_cutouts import split_toy as split_with
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.tables import rows_of
-from gmadet_nb.learning import dataset, folds, leaks, same_pixels, splitting
+from gmadet_nb.learning import cube, dataset, folds, leaks, same_pixels, splitting
 from gmadet_nb.learning.cube import write_cube
 from gmadet_nb.learning.cutouts import CutoutStore, create_store
 from gmadet_nb.learning.label_log import LabelLog
@@ -556,3 +557,46 @@ def test_the_cube_goes_out_and_comes_in(tmp_path, rng):
     with np.load(tmp_path / "dataset" / "cube.npz", allow_pickle=False) as file:
         assert file["cube"].shape == (n, 11, 11, 1)
         assert set(file["labels"]) == {0, 1}
+
+
+@pytest.mark.parametrize("block", [1, 7, 4096])
+def test_a_cube_written_in_blocks_holds_each_cutout_once_in_order(
+    tmp_path, rng, monkeypatch, block
+):
+    monkeypatch.setattr(cube, "BLOCK", block)
+    candidates = make_candidates(3, 20, rng=rng)
+    with create_store(tmp_path / "cutouts.h5", size=9) as writer:
+        pixels = rng.normal(size=(60, 9, 9, 3)).astype(np.float32)
+        pixels[3, 0, 0, 2], pixels[4, 0, 0, 2] = np.nan, np.inf
+        writer.append(candidates["candidate_id"], "all", pixels)
+    split = split_toy(candidates)
+    n = write_cube(
+        tmp_path / "cube.npz", split, candidates, CutoutStore(tmp_path / "cutouts.h5")
+    )
+    with np.load(tmp_path / "cube.npz", allow_pickle=False) as file:
+        names = "cube labels mags errmags filters candids fwhms parts exposure_ids"
+        assert file.files == names.split()
+        rows = rows_of(file["candids"], candidates["candidate_id"])
+        wanted = np.nan_to_num(pixels[rows][..., 2:], posinf=0)
+        assert file["cube"].dtype == np.float32
+        np.testing.assert_array_equal(file["cube"], wanted)
+        assert len(rows) == n == len(set(rows))
+
+
+def test_a_cube_takes_the_memory_of_a_block_and_not_of_all(tmp_path, rng, monkeypatch):
+    size, block = 32, 32
+    monkeypatch.setattr(cube, "BLOCK", block)
+    candidates = make_candidates(4, 400, rng=rng)
+    write_store(tmp_path / "cutouts.h5", candidates, size=size, rng=rng)
+    store, split = CutoutStore(tmp_path / "cutouts.h5"), split_toy(candidates)
+    path = tmp_path / "cube.npz"
+    write_cube(path, split, candidates, store)  # what is imported counts not
+    tracemalloc.start()
+    n = write_cube(path, split, candidates, store)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # A block is read with up to four times its rows, three planes each, and copied
+    # three times; tables take some hundred bytes a row.
+    plane = 4 * size**2
+    assert peak < (4 * 3 + 3 * 3) * block * plane + 1000 * n
+    assert peak < n * plane

@@ -1,10 +1,14 @@
 """gmadet's and O'TRAIN's data set, ``cube.npz``, as their own training reads it."""
 
+import zipfile
+
 import numpy as np
 from astropy.table import join
 
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.files.tables import as_floats
+
+BLOCK = 512  # cutouts in memory at a time
 
 
 def write_cube(path, split, candidates, store):
@@ -13,7 +17,8 @@ def write_cube(path, split, candidates, store):
     Their networks cannot take NaN, so that NaN pixels become 0. Beside gmadet's six
     arrays there are O'TRAIN's ``fwhms``, and ``parts`` and ``exposure_ids``, which
     neither reads: with them the split can be kept elsewhere.
-    `gmadet_nb.learning.stamps.read_stamps` reads it back.
+    `gmadet_nb.learning.stamps.read_stamps` reads it back. However many there are, a
+    block of them is in memory.
 
     Parameters
     ----------
@@ -35,12 +40,7 @@ def write_cube(path, split, candidates, store):
     columns = candidates["candidate_id", "mag", "mag_err", "filter", "fwhm"]
     rows = join(rows, columns, keys="candidate_id", metadata_conflicts="silent")
     ids = list(rows["candidate_id"])
-    cube = np.empty((len(ids), store.size, store.size, 1), np.float32)
-    for start in range(0, len(ids), 1024):
-        pixels = store.read(ids[start : start + 1024])[..., 2:]
-        cube[start : start + 1024] = np.nan_to_num(pixels, posinf=0.0, neginf=0.0)
     arrays = {
-        "cube": cube,
         "labels": np.asarray(rows["label"] == "real", np.int64),
         "mags": as_floats(rows["mag"]),
         "errmags": as_floats(rows["mag_err"]),
@@ -50,6 +50,32 @@ def write_cube(path, split, candidates, store):
         "parts": np.asarray(rows["part"], np.str_),
         "exposure_ids": np.asarray(rows["exposure_id"], np.str_),
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    with (
+        atomic_path(path) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+    ):
+        with _member(file, "cube") as out:
+            _write_differences(out, ids, store)
+        for name, values in arrays.items():
+            with _member(file, name) as out:
+                np.lib.format.write_array(out, values, allow_pickle=False)
     return len(ids)
+
+
+def _member(file, name):
+    """Open one array of an ``.npz`` to be written, which may have 4 GB or more."""
+    return file.open(f"{name}.npy", "w", force_zip64=True)
+
+
+def _write_differences(out, ids, store):
+    """Write the differences of some candidates, (n, size, size, 1), block by block."""
+    header = {
+        "descr": "<f4",
+        "fortran_order": False,
+        "shape": (len(ids), store.size, store.size, 1),
+    }
+    np.lib.format.write_array_header_1_0(out, header)
+    for start in range(0, len(ids), BLOCK):
+        pixels = store.read(ids[start : start + BLOCK])[..., 2:]
+        finite = np.nan_to_num(pixels, posinf=0.0, neginf=0.0)
+        out.write(np.ascontiguousarray(finite, "<f4").data)
