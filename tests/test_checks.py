@@ -100,6 +100,13 @@ def test_a_simulation_without_sources_is_refused():
 
 
 CARD = {"threshold": 0.5, "training_hash": "ab12", "created": "2024-01-01T00:00:00"}
+CARD["trained_on"] = {
+    "telescopes": [],
+    "filters": [],
+    "pixel_scale": None,
+    "fwhm": [0.1, 30.0],
+    "n_exposures": 2,
+}
 
 
 @pytest.fixture
@@ -247,6 +254,14 @@ def test_scores_that_do_not_say_whose_they_are_are_taken_with_a_warning(run):
     [words] = check.warnings
     assert "does not say which model" in words
     assert "Run 09_infer again" in words
+
+
+def test_exposures_unlike_those_that_trained_the_model_are_named(run):
+    card = CARD | {"trained_on": CARD["trained_on"] | {"fwhm": [31.0, 40.0]}}
+    run.write_json(run.model_dir / "model.json", card)
+    (words,) = rank(run)[0].warnings
+    assert "fwhm is" in words
+    assert "was 31 to 40 in training" in words
 
 
 def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):

@@ -9,6 +9,7 @@ from astropy.table import Table
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
+from gmadet_nb.learning.likeness import differences
 from gmadet_nb.learning.score_table import check_scored_by, with_scores
 
 WORKFLOWS = ("train", "apply", "stamps")
@@ -42,7 +43,8 @@ class CheckInput:
     own : bool
         Whether the model is that of this run.
     warnings : list of str
-        What is not known of the scores.
+        What is not known of the scores, and how the exposures differ from those that
+        the model was trained on.
     """
 
     workflow: str
@@ -94,6 +96,9 @@ def read_check_input(run, *, workflow, model):
     elif "fold" in split.colnames:
         split["fold"] = -1
     warnings = check_scored_by(scores, card)
+    if run.has_table("exposures"):
+        exposures = run.read_table("exposures")
+        warnings += differences(card.get("trained_on"), exposures)
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),

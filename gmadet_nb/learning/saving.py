@@ -16,6 +16,7 @@ from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.learning.dataset import count_parts
 from gmadet_nb.learning.features import FEATURES
 from gmadet_nb.learning.folds import FOLDED
+from gmadet_nb.learning.likeness import describe_exposures
 from gmadet_nb.learning.networks import INPUT_PLANES, NoiseScaling
 from gmadet_nb.learning.scorer import (
     CARD,
@@ -118,6 +119,7 @@ def save_model(folder, fused, *, store, split, training):
         "normalization": "inside the model: " + " ".join(NoiseScaling.__doc__.split()),
         "output": "P(real), 0 to 1",
         "training": asdict(training) | {"learning_rate": rate},
+        "seeds": {"split": split.meta.get("seed"), "training": training.seed},
         "initial_model": fused.initial,
         "trees": SETTINGS if TREE_JUDGE in judges else None,
         "folds": _folds(fused.folds),
@@ -139,6 +141,7 @@ def save_model(folder, fused, *, store, split, training):
 def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
     """Write the card with its threshold and figures; the model is then complete.
 
+    It also says which telescopes, filters, pixel scales and FWHMs it was trained on.
     The networks that were kept to go on after a break are removed.
 
     Parameters
@@ -159,7 +162,12 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
     dict
         The card as it was written.
     """
+    trained_on = None
+    if run.has_table("exposures"):
+        folded = {key for name in FOLDED for key in card["parts"][name]["exposures"]}
+        trained_on = describe_exposures(run.read_table("exposures"), names=folded)
     card = card | {
+        "trained_on": trained_on,
         "target_fpr": threshold.target_fpr,
         "threshold": threshold.value,
         "threshold_how": threshold.how,
