@@ -1,3 +1,4 @@
+import re
 from itertools import pairwise
 
 import numpy as np
@@ -43,6 +44,8 @@ def test_more_real_ones_help_where_there_are_few_and_bogus_abound(curve):
     more_real, more_bogus = recommend(curve)
     assert more_real.startswith("150 more real candidates would gain about")
     assert "2000 more bogus candidates would gain next to nothing" in more_bogus
+    best, low, high = map(float, re.findall(r"([0-9.]+)%", more_real))
+    assert low <= best <= high
 
 
 def test_a_step_keeps_what_the_one_before_had(curve):

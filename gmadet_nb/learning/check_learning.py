@@ -59,7 +59,14 @@ def measure_learning(split, store, candidates, training, *, of, target_fpr, rng)
     else:
         fit, settings = _network(store, training), {"min_each": _MIN_EACH}
     curve = learning_curve(fit, rows, test, target_fpr=target_fpr, rng=rng, **settings)
-    return curve, recommend(curve)
+    n_bogus = int(np.sum(test["label"] == "bogus"))
+    words = recommend(curve)
+    if n_bogus < 1 / target_fpr:
+        words.append(
+            f"The test part has {n_bogus} bogus: at a rate of {target_fpr:.1%} not one "
+            "of them may pass, and one of them decides each step. Do not build on it."
+        )
+    return curve, words
 
 
 def as_dict(curve, words, *, of):

@@ -91,7 +91,8 @@ def recommend(curve):
     Returns
     -------
     list of str
-        One sentence for real, one for bogus.
+        One sentence for real, one for bogus, each with what is read off where any one
+        step is left out.
     """
     words = []
     for kind in ("real", "bogus"):
@@ -100,16 +101,33 @@ def recommend(curve):
         if len(some) < 3:
             words.append(f"Too few {kind} candidates to say what more would gain.")
             continue
-        # Half a source of the test part: ln(0) has no place on a line.
-        power, start = np.polyfit(np.log(n), np.log(np.maximum(missed, 1e-3)), 1)
-        now = np.exp(start + power * np.log(n[-1]))
-        gain = now * (1 - 2.0 ** min(power, 0.0))
+        gain = _gain_of_doubling(n, missed, n[-1])
         more = f"{n[-1]:.0f} more {kind} candidates"
+        span = _span_of_gain(n, missed)
         if gain < _WORTH:
-            words.append(f"{more} would gain next to nothing ({gain:.1%}).")
+            words.append(f"{more} would gain next to nothing ({gain:.1%}{span}).")
         else:
-            words.append(f"{more} would gain about {gain:.1%} of the real ones.")
+            words.append(f"{more} would gain about {gain:.1%} of the real ones{span}.")
     return words
+
+
+def _gain_of_doubling(n, missed, n_now):
+    """Return by how much the share that is missed would fall with twice as many."""
+    # Half a source of the test part: ln(0) has no place on a line.
+    power, start = np.polyfit(np.log(n), np.log(np.maximum(missed, 1e-3)), 1)
+    now = np.exp(start + power * np.log(n_now))
+    return now * (1 - 2.0 ** min(power, 0.0))
+
+
+def _span_of_gain(n, missed):
+    """Say between what the gain lies when any one step is left out; "" for three."""
+    if len(n) < 4:
+        return ""
+    gains = [
+        _gain_of_doubling(np.delete(n, i), np.delete(missed, i), n[-1])
+        for i in range(len(n))
+    ]
+    return f"; {min(gains):.1%} to {max(gains):.1%} without one of the steps"
 
 
 def _n_kept_at(is_real, scores, target_fpr):
