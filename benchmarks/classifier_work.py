@@ -14,7 +14,9 @@ from gmadet_nb.files.rundir import RunDir, atomic_path
 from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning import (
     baselines,
+    completeness,
     dataset,
+    evaluate,
     folds,
     fused,
     infer,
@@ -168,14 +170,15 @@ def scores_of(split, method, *, target_fpr, may_train=True):
     scores : (n,) float array
         One for each of ``split.rows``, real ones at the high end; those of folded rows
         are out of fold where the method is ours.
-    seconds : float
-        Of training; NaN for a cut.
+    known : dict
+        ``seconds`` of training, NaN for a cut; ``tpr_own``, what the random split shows
+        that a network as published is judged by.
     None instead of both
         If nothing is kept and nothing shall be trained.
     """
     if method in CUTS:
         values = baselines.cuts(split.numbers)[method]
-        return np.where(np.isfinite(values), values, -np.inf), np.nan
+        return np.where(np.isfinite(values), values, -np.inf), {"seconds": np.nan}
     kind = "ours" if method in OURS else method.replace(" ", "_")
     path = FOLDER / "scores" / f"{split.name}_{split.seed}_{kind}.ecsv"
     settings = how(split.seed)
@@ -190,13 +193,14 @@ def scores_of(split, method, *, target_fpr, may_train=True):
         if kind == "ours":
             table = _train_ours(split, target_fpr=target_fpr)
         else:
-            table = _train_other(split, method)
+            table = _train_other(split, method, target_fpr=target_fpr)
         seconds = table.meta.get("seconds", time.perf_counter() - start)
         table.meta |= {"seconds": seconds, "made_of": made_of}
         classifier_kept.write(path, table)
     column = _COLUMNS.get(method, "score")
     scores = score_table.scores_of(split.rows["candidate_id"], table, column)
-    return scores, float(table.meta["seconds"])
+    names = ("seconds", "tpr_own")
+    return scores, {name: table.meta[name] for name in names if name in table.meta}
 
 
 def _train_ours(split, *, target_fpr):
@@ -223,20 +227,25 @@ def _train_ours(split, *, target_fpr):
     return scores
 
 
-def _train_other(split, method):
+def _train_other(split, method, *, target_fpr):
     """Train a network of others on training and validation, and score all rows."""
-    rows = split.rows
+    rows, meta = split.rows, {}
     name = method.split()[0]
     if method == published(name):
         learn = np.isin(rows["part"], ("training", "validation"))
-        score = train_published(name, rows[learn], split.store, seed=split.seed)
+        score, judges = train_published(name, rows[learn], split.store, seed=split.seed)
         scores = score(rows)
+        judge = np.isin(rows["candidate_id"], judges)
+        real = np.asarray(rows["label"] == "real")
+        threshold = evaluate.choose_threshold(scores[judge & ~real], target_fpr)
+        kept = scores[judge & real] >= threshold.value
+        meta["tpr_own"] = completeness.rate(int(kept.sum()), len(kept))
     else:
         model, _ = train.train_network(
             split.table, split.store, how(split.seed, network=name)
         )
         scores = _ask(model, split.store, rows["candidate_id"])
-    return Table({"candidate_id": rows["candidate_id"], "score": scores})
+    return Table({"candidate_id": rows["candidate_id"], "score": scores}, meta=meta)
 
 
 def _ask(model, store, ids):

@@ -50,8 +50,10 @@ def train_published(name, rows, store, *, seed):
 
     Returns
     -------
-    callable
+    score : callable
         From rows to P(real), (n,).
+    judges : list of str
+        ``candidate_id`` of those that judged.
     """
     planes, how, epochs, batch, turned, take_best = RECIPES[name]
     keras.utils.set_random_seed(seed)
@@ -89,4 +91,5 @@ def train_published(name, rows, store, *, seed):
             best, best_weights = loss, model.get_weights()
     if take_best:
         model.set_weights(best_weights)
-    return lambda some: model.predict(read(some), verbose=0)[:, 0]
+    judges = list(map(str, judge["candidate_id"]))
+    return lambda some: model.predict(read(some), verbose=0)[:, 0], judges

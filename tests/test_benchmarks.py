@@ -153,7 +153,7 @@ def trainings(tmp_path, monkeypatch):
     """Train nothing, and list what would have been trained."""
     done = []
 
-    def train(split, method):
+    def train(split, method, *, target_fpr):
         done.append(method)
         ids = split.rows["candidate_id"]
         return Table({"candidate_id": ids, "score": np.full(len(ids), len(done) / 10)})
