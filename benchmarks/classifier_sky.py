@@ -36,6 +36,7 @@ def find_transients():
                     f"run_dir={FOLDER / 'fields' / f'{seed}_{night}'}",
                     f"images_dir={nights / night / 'images'}",
                     f"reference={nights / 'reference' / 'reference.fits'}",
+                    f"known_objects=[{nights / night / 'known_objects.ecsv'}]",
                     f"model={FOLDER / 'models' / 'demo_1'}",
                     f"truth={nights / night / 'truth_transients.ecsv'}",
                 ],

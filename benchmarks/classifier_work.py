@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import Table
 
 from benchmarks import classifier_kept
-from benchmarks.classifier_sets import FOLDER, sky_s_own
+from benchmarks.classifier_sets import FOLDER, hidden_transients
 from benchmarks.published import RECIPES, train_published
 from gmadet_nb.files.rundir import RunDir, atomic_path
 from gmadet_nb.files.tables import rows_of
@@ -101,7 +101,7 @@ class Split:
 
 
 def divide(name, run, *, seed, choose=None):
-    """Divide a set as 07_dataset does; what the sky has of its own trains nothing.
+    """Divide a set as 07_dataset does; hidden transients are left out.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def divide(name, run, *, seed, choose=None):
     labelled = dataset.gather_labels(
         run.read_table("crossmatch"), labels.read_labels(run.labels_dir)
     )
-    own = candidates["candidate_id"][sky_s_own(name, candidates)]
+    own = candidates["candidate_id"][hidden_transients(name, candidates)]
     injected = np.asarray(labelled["label_origin"] == "injected")
     labelled = labelled[injected | ~np.isin(labelled["candidate_id"], own)]
     labelled, _ = same_pixels.keep_one_of_each(labelled, store)
