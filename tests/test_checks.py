@@ -394,7 +394,7 @@ def test_suspects_are_those_whose_label_the_score_contradicts():
     n = 40
     split = Table({"candidate_id": [f"c{i}" for i in range(n)]})
     split["label"] = ["real", "bogus"] * (n // 2)
-    split["label_origin"] = ["injected", "human:ann"] * (n // 2)
+    split["label_origin"], split["used"] = ["injected", "human:ann"] * (n // 2), True
     scores = split["candidate_id",][::-1]
     scores["score"] = [0.1 if i % 2 else 0.9 for i in reversed(range(n))]
     scores["score"][scores["candidate_id"] == "c3"] = 0.99  # labelled bogus
@@ -405,6 +405,20 @@ def test_suspects_are_those_whose_label_the_score_contradicts():
     assert list(table["candidate_id"][:2]) == ["c3", "c8"]
     np.testing.assert_allclose(table["doubt"][:2], [0.99, 0.95])
     assert list(table["rank"]) == list(range(1, 40))
+
+
+def test_only_labels_judged_out_of_fold_are_doubted():
+    split = Table({"candidate_id": ["trained", "left out", "test", "new"]})
+    split["label"], split["label_origin"] = "real", "injected"
+    split["used"] = [True, False, True, True]
+    scores = Table({"candidate_id": ["test", "left out", "trained"]})
+    scores["score"] = [0.1, 0.2, 0.3]
+    # A model of another run has seen none of them.
+    table = check_ranking.suspects(split, scores)
+    assert list(table["candidate_id"]) == ["test", "trained"]
+    scores["out_of_fold"] = [False, False, True]
+    table = check_ranking.suspects(split, scores)
+    assert list(table["candidate_id"]) == ["trained"]
 
 
 def test_a_truth_table_that_is_absent_is_named(tmp_path):
@@ -443,6 +457,24 @@ def test_session_opens_without_scores_and_suspects(run):
     assert session.log.path == run.label_path("anna")
     assert len(session) == 24
     assert captions["night_00_c00000"] == "S/N 10 · 19.0 mag\nwidth 1.0"
+
+
+def test_session_opens_with_labels_more_likely_wrong_than_right(run):
+    ids = list(run.read_table("candidates")["candidate_id"])
+    suspects = Table({"candidate_id": [ids[20], ids[7], ids[11]]})
+    suspects["doubt"] = [0.9, 0.51, 0.49]
+    run.write_table("suspects", suspects)
+
+    def open_session(order):
+        choices = {"labeler": "anna", "order": order, "page_size": 4, "seed": 1}
+        return labeling.open_session(run, **choices)[0].ids
+
+    assert open_session("auto")[:2] == [ids[20], ids[7]]
+    rest = [key for key in open_session("unlabeled") if key not in (ids[20], ids[7])]
+    assert open_session("auto")[2:] == rest
+    assert open_session("suspects")[:3] == [ids[20], ids[7], ids[11]]
+    LabelLog(run.label_path("anna")).record(ids[20], "bogus")
+    assert open_session("auto")[0] == ids[7]
 
 
 def test_session_shows_scores_where_there_are_any(run):

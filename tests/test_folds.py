@@ -249,6 +249,7 @@ def test_flipped_labels_are_the_most_doubted(rng):
 
     found_scores = Table([found.rows["candidate_id"]], names=["candidate_id"])
     found_scores["score"] = probability(crossfit.out_of_fold(found, fit)[0])
+    found.rows["used"] = True
     doubted = check_ranking.suspects(found.rows, found_scores)
     first = set(doubted["candidate_id"][: len(doubted) // 10])
     wrong = set(measured["candidate_id"][flipped]) & set(found.rows["candidate_id"])

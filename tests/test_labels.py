@@ -133,6 +133,9 @@ def test_orders(log):
     assert order("score", scores=scores)[:2] == [IDS[7], IDS[4]]
     # What one has labelled oneself is no suspect any more.
     assert order("suspects", suspects=[IDS[9], IDS[0]])[:2] == [IDS[9], IDS[2]]
+    some = {"suspects": [IDS[9], IDS[0], IDS[3]]}
+    assert order("auto", **some) == order("suspects", **some)
+    assert order("auto") == order("unlabeled")
     assert order("unlabeled", others={IDS[2]})[-2:] == [IDS[2], IDS[0]]
     first, again = (order("random", rng=np.random.default_rng(5)) for _ in range(2))
     assert first == again != IDS

@@ -71,7 +71,7 @@ def test_the_networks_and_orders_are_those_that_there_are():
         ("show_exposures", [12], "must be a list of exposure ids, as texts"),
         ("network", "smal", "must be one of small, .*, got 'smal'.* mean 'small'"),
         ("subtraction", "all", "must be one of auto, zogy, kernel, none"),
-        ("label_order", "doubt", "must be one of unlabeled, score, threshold"),
+        ("label_order", "doubt", "must be one of auto, unlabeled, score, threshold"),
         ("compute", "cluster", "must be one of processes, serial"),
         ("workflow", "aply", "must be one of train, apply.* mean 'apply'"),
         ("labeler", "../ann", "A labeler must be letters"),

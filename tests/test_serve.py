@@ -192,7 +192,7 @@ def test_page_of_its_own_keeps_labels_over_a_reload_and_runs_no_code(
     assert not stolen.exists()
     # What the server itself has to say, when a page goes, is none of anna's business.
     assert (tmp_path / "served.log").read_text().splitlines()[2:] == [
-        'anna labels: label_order "unlabeled", blind false, all candidates.',
+        'anna labels: label_order "auto", blind false, all candidates.',
         "--set NAME=VALUE changes these, for that call only.",
         "Ctrl-C ends it; every label is on disk as soon as it is shown.",
     ]
@@ -271,7 +271,7 @@ def test_best_of_a_new_night_come_first_unless_another_order_is_named(
 
 def test_order_of_a_run_that_trains_is_not_that_of_a_new_night(run, served):
     assert main(["label", str(run.root)]) == 0
-    assert served[0].parameters["06_label"]["label_order"] == "unlabeled"
+    assert served[0].parameters["06_label"]["label_order"] == "auto"
 
 
 def test_name_that_is_no_labeler_s_is_refused_before_serving(run, capsys):

@@ -20,6 +20,7 @@ CHOICES = {
     "learning_curve_of": ("none", "trees", "network"),
     "precision": ("float32", "mixed_float16", "mixed_bfloat16"),
     "label_order": (
+        "auto",
         "unlabeled",
         "score",
         "threshold",

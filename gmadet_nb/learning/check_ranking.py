@@ -4,7 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.errors import BadParameterError
-from gmadet_nb.learning.score_table import with_scores
+from gmadet_nb.learning.score_table import scores_of, with_scores
 
 
 def rank_candidates(checked, *, threshold, fwhm_ratio_min, fwhm_ratio_max):
@@ -88,12 +88,17 @@ def worst(checked, label, *, n):
 def suspects(split, scores):
     """Rank labelled candidates by how much the model doubts their label.
 
+    Only those that a model has judged which had not seen their exposure, and none of
+    the test part: its figures would shine where labels are mended by the model's doubt.
+
     Parameters
     ----------
     split : astropy.table.Table
-        ``candidate_id``, ``label``, ``label_origin``.
+        ``candidate_id``, ``label``, ``label_origin``, ``used``.
     scores : astropy.table.Table
-        ``candidate_id``, ``score``.
+        ``candidate_id``, ``score``, ``out_of_fold``. The last is not there where a
+        model of another run judges, which has trained on nothing here: then all used
+        ones are ranked.
 
     Returns
     -------
@@ -102,7 +107,10 @@ def suspects(split, scores):
         (|label - score|, 0 to 1), ``rank`` (from 1, most doubted first).
         Candidates without a score are not in it.
     """
-    table = with_scores(split, scores)["candidate_id", "label", "label_origin", "score"]
+    table = with_scores(split[np.asarray(split["used"], bool)], scores)
+    if "out_of_fold" in scores.colnames:
+        table = table[scores_of(table["candidate_id"], scores, "out_of_fold") == 1]
+    table = table["candidate_id", "label", "label_origin", "score"]
     table = table[np.isfinite(table["score"])]
     table["doubt"] = np.abs((table["label"] == "real") - table["score"])
     table = table[np.argsort(-np.asarray(table["doubt"]), kind="stable")]

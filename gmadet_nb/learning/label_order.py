@@ -7,6 +7,7 @@ import numpy as np
 from gmadet_nb.errors import BadParameterError
 
 ORDERS = (
+    "auto",
     "unlabeled",
     "score",
     "threshold",
@@ -16,7 +17,7 @@ ORDERS = (
     "random",
 )
 # In these, what a labeler has labelled comes after all else.
-_LABELED_LAST = ("unlabeled", "suspects", "query")
+_LABELED_LAST = ("auto", "unlabeled", "suspects", "query")
 # The query looks among so many pages of candidates nearest to the threshold.
 _POOL_PAGES = 6
 
@@ -102,7 +103,8 @@ def order_candidates(ids, order, known, *, page_size, rng=None):
         "score": highest first. "threshold": nearest to the threshold first.
         "disagreement": a high score with the label bogus, or a low one with real,
         first. "suspects": those named that this labeler has not labelled, in that
-        order, then as "unlabeled". "query": near the threshold and unlike each other,
+        order, then as "unlabeled". "auto": the same, of those suspects that the session
+        has been given. "query": near the threshold and unlike each other,
         page by page, what is labelled last. "random": shuffled.
     known : Known
     page_size : int
@@ -128,10 +130,10 @@ def order_candidates(ids, order, known, *, page_size, rng=None):
         return [ids[i] for i in rng.permutation(len(ids))]
     if order == "query":
         return _query(ids, known, page_size)
-    if order in ("unlabeled", "suspects"):
+    if order in ("auto", "unlabeled", "suspects"):
         last = len(known.suspects)
         rank = {key: i for i, key in enumerate(known.suspects)}
-        rank = rank if order == "suspects" else {}
+        rank = {} if order == "unlabeled" else rank
         rank = {key: i for key, i in rank.items() if key not in known.labels}
         return sorted(ids, key=lambda key: (rank.get(key, last), known.done(key)))
     score = known.score_of(ids)

@@ -44,7 +44,8 @@ def open_session(
     labeler : str
         Name of the labeler; "" for the login name.
     order : str
-        One of `gmadet_nb.learning.label_order.ORDERS`.
+        One of `gmadet_nb.learning.label_order.ORDERS`; in "auto" those come first whose
+        label is more likely wrong than right.
     page_size : int
         Candidates on a page.
     seed : int
@@ -64,9 +65,6 @@ def open_session(
     crossmatch = run.read_table("crossmatch")
     scored = run.read_table("scores") if run.has_table("scores") else Table()
     scores = _scores(scored, "score") or _scores(candidates, "survey_score")
-    suspects = (
-        run.read_table("suspects")["candidate_id"] if run.has_table("suspects") else ()
-    )
     name = labeler_name(labeler)
     log = LabelLog(run.label_path(name))
     by_labeler = labels_by_labeler(run.labels_dir)
@@ -75,7 +73,7 @@ def open_session(
         auto_labels=automatic_labels(crossmatch),
         scores=scores,
         threshold=_read_threshold(run, scored),
-        suspects=tuple(map(str, suspects)),
+        suspects=_suspects(run, order),
         features=_features(candidates) if order == "query" else {},
     )
     if shown is not None:
@@ -91,6 +89,16 @@ def open_session(
         repeat_fraction=repeat_fraction,
     )
     return session, make_captions(candidates, scores)
+
+
+def _suspects(run, order):
+    """Return the candidates that `10_check_inference` doubts, most doubted first."""
+    if not run.has_table("suspects"):
+        return ()
+    table = run.read_table("suspects")
+    if order == "auto":
+        table = table[as_floats(table["doubt"]) > 0.5]
+    return tuple(map(str, table["candidate_id"]))
 
 
 def _scores(table, name):
