@@ -11,6 +11,7 @@ from star_fields import true_psf
 
 from benchmarks import (
     bench_chain,
+    bench_suspects,
     classifier_figures,
     classifier_kept,
     classifier_verdict,
@@ -110,6 +111,37 @@ def test_lines_are_seen_when_they_come(tmp_path):
 
     assert len(times) == 3
     assert times[0] < times[1] == times[2]
+
+
+@pytest.mark.parametrize("way", ["random", "hard"])
+def test_five_percent_of_the_labels_that_train_are_flipped_on_purpose(way):
+    n, rng = 1000, np.random.default_rng(3)
+    split = Table({"candidate_id": [f"c{i}" for i in range(n)]})
+    split["label"] = np.where(np.arange(n) % 2, "real", "bogus")
+    split["fold"] = np.arange(n) % 4 - 1  # every fourth row is in no fold
+    candidates = split["candidate_id",][::-1]
+    candidates["snr"] = np.where(np.arange(n)[::-1] < 300, 6.0, 9.0)
+    crossmatch = Table({"candidate_id": ["c990", "c991"], "near_galaxy": [True, False]})
+    hard = bench_suspects.hard_rows(split, candidates, crossmatch)
+    assert list(np.flatnonzero(hard)) == [*range(300), 990]
+
+    some = hard if way == "hard" else np.ones(n, bool)
+    other, flipped = bench_suspects.flip(split, some, rng=rng)
+    assert flipped.sum() == 38  # of 750
+    assert not flipped[~some | (split["fold"] < 0)].any()
+    np.testing.assert_array_equal(other["label"] != split["label"], flipped)
+
+
+def test_flipped_labels_are_counted_in_the_first_tenth_and_where_labelling_begins():
+    n = 100
+    split = Table({"candidate_id": [f"c{i:02d}" for i in range(n)]})
+    split["label"], split["label_origin"], split["used"] = "real", "injected", True
+    scores = split["candidate_id",]
+    scores["score"], scores["out_of_fold"] = np.linspace(0.03, 1, n), True
+    flipped = np.isin(np.arange(n), [0, 9, 10, 60])
+    # The 48 or 49 lowest scores are below 0.5; the ten lowest are the first tenth.
+    found = bench_suspects.count(split, flipped, scores)
+    assert list(found) == [4, 2, 3, int(np.sum(scores["score"] < 0.5)) - 3]
 
 
 def make_split(n=4000):
