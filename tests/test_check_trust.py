@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -254,6 +255,32 @@ def test_a_network_that_looks_at_the_science_image_is_found_out(night, scorer):
     )
     assert found.kept["blank"] == found.kept["as_is"] > 0.5
     assert any("when their difference is blanked" in text for text in found.words)
+
+
+def test_networks_that_do_not_count_are_neither_warned_of_nor_explained(night, scorer):
+    table, store = night
+    scorer.predict = lambda pixels: look_at_middle(
+        pixels[..., [0, 0, 0]] - np.float32(200)
+    )
+    scorer.fusion = replace(scorer.fusion, use="trees")
+    found = check_shortcuts.find_shortcuts(
+        table,
+        table,
+        make_real(table),
+        scorer=scorer,
+        store=store,
+        target_fpr=0.05,
+        seed=1,
+    )
+    assert found.words == []
+    assert "real ones with a blanked difference" in found.untested
+    groups = {"some": list(table["candidate_id"][:2])}
+    maps = check_explain.explain(
+        scorer, store, groups, scores=table["candidate_id", "score"], split=table, n=6
+    )
+    assert maps == []
+    empty = plots_trust.explanation_sheet(maps, why_none=check_explain.why_none(scorer))
+    assert "the trees alone count" in empty.axes[0].texts[0].get_text()
 
 
 def test_the_networks_are_asked_alone(night, scorer):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from astropy.table import Table
 
-from gmadet_nb.learning import evaluate, shortcuts
+from gmadet_nb.learning import changed, evaluate, shortcuts
 
 N = 4000
 
@@ -19,13 +20,13 @@ def sky(rng):
     return real, snr
 
 
-def all_words(real, scores, snr, *, kept_blank=0.0, kept_shifted=0.0, coverage=1.0):
+def all_words(real, scores, snr, *, kept=(0.9, 0.0, 0.0), higher=1.0, coverage=1.0):
     return shortcuts.warnings(
         overall_auc=evaluate.auc(real, scores),
         by_snr=shortcuts.auc_at_fixed_snr(real, scores, snr),
         correlation=shortcuts.score_against_brightness(real, scores, snr),
-        kept_blank=kept_blank,
-        kept_shifted=kept_shifted,
+        kept=dict(zip(("as_is", "blank", "shifted"), kept, strict=True)),
+        higher={"blank": higher, "shifted": 1.0},
         coverage=coverage,
     )
 
@@ -76,14 +77,14 @@ def test_blank_and_shifted_cutouts_have_nothing_in_their_middle(rng):
     def middle(cutouts):
         return np.nanmean(cutouts[:, 9:12, 9:12, 2], axis=(1, 2))
 
-    table = shortcuts.score_changed(middle, pixels)
+    table = changed.score_changed(middle, pixels)
     np.testing.assert_array_equal(pixels, before)
     assert np.all(table["as_is"] > 490)
     # The mean of nine pixels of noise 5.
     for name in ("blank", "shifted"):
         assert np.all(np.abs(table[name]) < 5 * 5 / 3)
 
-    around = shortcuts.score_changed(lambda c: np.nanmean(c[..., 0], (1, 2)), pixels)
+    around = changed.score_changed(lambda c: np.nanmean(c[..., 0], (1, 2)), pixels)
     assert np.allclose(around["blank"], around["as_is"])
 
 
@@ -98,7 +99,26 @@ def test_few_candidates_say_nothing():
 
 def test_real_ones_that_stay_real_without_their_source_are_said(sky):
     real, snr = sky
-    [blank] = all_words(real, 1.0 * real, snr, kept_blank=0.3)
+    [blank] = all_words(real, 1.0 * real, snr, kept=(0.9, 0.3, 0.0))
     assert "30% of the real ones are kept when their difference is" in blank
-    [shifted] = all_words(real, 1.0 * real, snr, kept_shifted=0.5)
+    [shifted] = all_words(real, 1.0 * real, snr, kept=(0.9, 0.0, 0.5))
     assert "50% of the real ones are kept with their middle 5 pixels" in shifted
+    for words in (blank, shifted):
+        assert "Label more bogus" in words
+
+
+def test_blanked_ones_that_score_as_before_are_said_whatever_the_threshold_keeps(sky):
+    real, snr = sky
+    # Of 75, a threshold kept 6 as they are, and 14 of the same without a difference.
+    [words] = all_words(real, 1.0 * real, snr, kept=(6 / 75, 14 / 75, 0.0), higher=0.38)
+    assert "higher in 38% of pairs" in words
+    assert "19% are kept, and 8% as they are" in words
+    assert all_words(real, 1.0 * real, snr, kept=(0.08, 0.19, 0.0), higher=np.nan) == []
+
+
+def test_how_much_higher_cutouts_score_as_they_are_needs_no_threshold(rng):
+    scores = rng.normal(size=400)
+    table = Table({"as_is": scores, "blank": scores - 10, "shifted": scores[::-1]})
+    # The same scores in another order: half of the pairs, ties counted as halves.
+    assert changed.higher_as_is(table) == {"blank": 1.0, "shifted": pytest.approx(0.5)}
+    assert np.isnan(list(changed.higher_as_is(table[:9]).values())).all()

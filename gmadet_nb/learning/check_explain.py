@@ -3,6 +3,7 @@
 import numpy as np
 
 from gmadet_nb.learning.calibration import probability
+from gmadet_nb.learning.check_shortcuts import networks_count
 from gmadet_nb.learning.explain import occlusion_map
 from gmadet_nb.learning.scorer import network_logits
 
@@ -13,7 +14,7 @@ def explain(scorer, store, groups, *, scores, split, n):
     Of the networks alone and before their calibration: the trees see no pixels, so
     that their share would be the same in every map, and isotonic steps would hide what
     changes little. A candidate that trained is explained by the network that has not
-    seen it.
+    seen it. Where the trees alone count there is nothing to explain.
 
     Parameters
     ----------
@@ -35,6 +36,8 @@ def explain(scorer, store, groups, *, scores, split, n):
         As `gmadet_nb.views.plots_trust.explanations` takes them; a group without a
         candidate is left out.
     """
+    if not networks_count(scorer):
+        return []
     row_of = {str(row["candidate_id"]): row for row in scores}
     fold_of = {}
     if "fold" in split.colnames:
@@ -52,6 +55,13 @@ def explain(scorer, store, groups, *, scores, split, n):
         captions = [_caption(row_of[key]) for key in ids]
         found.append((name, pixels, np.stack(maps), captions))
     return found
+
+
+def why_none(scorer):
+    """Say why there is no map, for the figure that then is empty."""
+    if networks_count(scorer):
+        return "no candidate to explain"
+    return "the trees alone count here, and they see no pixels"
 
 
 def _network(scorer, fold):

@@ -8,9 +8,10 @@ from astropy.table import Table
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate, shortcuts
 from gmadet_nb.learning.calibration import probability
+from gmadet_nb.learning.changed import higher_as_is, score_changed
 from gmadet_nb.learning.features import COLUMNS, candidate_features
 from gmadet_nb.learning.other_half import judge_other_half, warn_of_halves
-from gmadet_nb.learning.scorer import NETWORK, network_logits
+from gmadet_nb.learning.scorer import NETWORK, TREE_JUDGE, network_logits
 from gmadet_nb.learning.trees import fit_trees, tree_logits
 
 _N_GROUPS = 3  # of exposures: each is judged by trees that know the others
@@ -31,10 +32,13 @@ class ShortcutTests:
     correlation : dict
         From `gmadet_nb.learning.shortcuts.score_against_brightness`.
     changed : astropy.table.Table
-        From `gmadet_nb.learning.shortcuts.score_changed`, of real test candidates, by
-        the networks alone: the numbers of a changed candidate are not known.
+        From `gmadet_nb.learning.changed.score_changed`, of real test candidates, by
+        the networks alone: the numbers of a changed candidate are not known. Empty
+        where the trees alone count.
     kept : dict
         "as_is", "blank", "shifted": the share of ``changed`` at or above the threshold.
+    higher : dict
+        From `gmadet_nb.learning.changed.higher_as_is`, of ``changed``.
     halves : astropy.table.Table
         From `gmadet_nb.learning.other_half.judge_other_half`, of the trees alone,
         which train in moments.
@@ -47,6 +51,7 @@ class ShortcutTests:
     correlation: dict
     changed: Table
     kept: dict
+    higher: dict
     halves: Table
     coverage: float
 
@@ -74,8 +79,8 @@ class ShortcutTests:
             overall_auc=self.overall_auc,
             by_snr=self.by_snr,
             correlation=self.correlation,
-            kept_blank=self.kept["blank"],
-            kept_shifted=self.kept["shifted"],
+            kept=self.kept,
+            higher=self.higher,
             coverage=self.coverage,
         )
         return words + warn_of_halves(self.halves)
@@ -110,7 +115,9 @@ def find_shortcuts(judged, ranked, real, *, scorer, store, target_fpr, seed):
     ids = np.random.default_rng(seed).permutation(test["candidate_id"])[:N_CHANGED]
     changed = _changed(scorer, store, np.sort(ids))
     kept = {
-        name: float(np.mean(changed[name] >= scorer.threshold)) if len(ids) else np.nan
+        name: float(np.mean(changed[name] >= scorer.threshold))
+        if len(changed)
+        else np.nan
         for name in changed.colnames
     }
     return ShortcutTests(
@@ -119,11 +126,17 @@ def find_shortcuts(judged, ranked, real, *, scorer, store, target_fpr, seed):
         correlation=shortcuts.score_against_brightness(is_real, scores, snr),
         changed=changed,
         kept=kept,
+        higher=higher_as_is(changed),
         halves=_halves(judged, is_real, snr, target_fpr=target_fpr, seed=seed),
         coverage=shortcuts.snr_coverage(
             np.ones(len(real), bool), as_floats(real["snr"]), wanted=ranked["snr"]
         ),
     )
+
+
+def networks_count(scorer):
+    """Say whether the score hangs on the networks; where trees count alone, not."""
+    return scorer.fusion.use != TREE_JUDGE
 
 
 def network_score(scorer, pixels):
@@ -147,13 +160,13 @@ def network_score(scorer, pixels):
 
 def _changed(scorer, store, ids):
     """Score the cutouts as they are, blanked and shifted, by the networks alone."""
-    if not len(ids):
+    if not len(ids) or not networks_count(scorer):
         return Table(names=("as_is", "blank", "shifted"), dtype=(float,) * 3)
 
     def predict(pixels):
         return network_score(scorer, pixels)
 
-    return shortcuts.score_changed(predict, store.read(ids))
+    return score_changed(predict, store.read(ids))
 
 
 def _halves(judged, is_real, snr, *, target_fpr, seed):

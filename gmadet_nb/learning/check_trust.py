@@ -50,6 +50,7 @@ def summarize_trust(
             "auc_by_snr": as_rows(shortcuts.by_snr),
             "score_against_snr": shortcuts.correlation,
             "kept_when_changed": shortcuts.kept,
+            "higher_as_is": shortcuts.higher,
             "other_half": as_rows(shortcuts.halves),
             "snr_coverage": shortcuts.coverage,
             "untested": shortcuts.untested,

@@ -172,6 +172,7 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
         "threshold": threshold.value,
         "threshold_how": threshold.how,
         "threshold_n_bogus": threshold.n_bogus,
+        "threshold_n_above": threshold.n_above,
         "metrics": metrics,
         "baselines": _rows(compared),
         "starts": _rows(starts),

@@ -10,13 +10,12 @@ from astropy.table import Table
 from scipy import stats
 
 from gmadet_nb.learning import evaluate
+from gmadet_nb.learning.changed import warn_of_changed
 
-_DIFFERENCE = 2
-_SHIFT = 5  # [pixel] at a wide PSF still off the center
 _MIN_EACH = 10  # of real and of bogus in a bin of S/N
 _N_BINS = 8
 # What makes a warning.
-_LOST_AUC, _BRIGHT_CORRELATION, _KEPT_BLANK, _COVERED = 0.05, 0.5, 0.2, 0.9
+_LOST_AUC, _BRIGHT_CORRELATION, _COVERED = 0.05, 0.5, 0.9
 
 
 def auc_at_fixed_snr(is_real, scores, snr):
@@ -81,40 +80,6 @@ def score_against_brightness(is_real, scores, snr):
     return found
 
 
-def score_changed(predict, pixels):
-    """Score cutouts as they are, without their difference, and off their center.
-
-    Parameters
-    ----------
-    predict : callable
-        Raw cutouts, (n, size, size, 3) [adu], to P(real), (n,).
-    pixels : (n, size, size, 3) array
-
-    Returns
-    -------
-    astropy.table.Table
-        ``as_is``, ``blank`` (the difference is noise alone: there is nothing), and
-        ``shifted`` (by 5 pixels: the middle is empty), one row a cutout.
-    """
-    pixels = np.asarray(pixels, np.float32)
-    blank = pixels.copy()
-    rng = np.random.default_rng(0)
-    for cutout in blank:
-        plane = cutout[..., _DIFFERENCE]
-        finite = np.isfinite(plane)
-        if finite.any():
-            sigma = stats.median_abs_deviation(plane[finite], scale="normal")
-            plane[finite] = sigma * rng.standard_normal(int(finite.sum()))
-    shifted = np.roll(pixels, (_SHIFT, _SHIFT), axis=(1, 2))
-    return Table(
-        {
-            "as_is": predict(pixels),
-            "blank": predict(blank),
-            "shifted": predict(shifted),
-        }
-    )
-
-
 def snr_coverage(is_real, snr, *, wanted):
     """Return which share of the candidates that are scored trained with real ones.
 
@@ -141,8 +106,8 @@ def snr_coverage(is_real, snr, *, wanted):
     return float(np.mean((wanted >= low) & (wanted <= high)))
 
 
-def warnings(*, overall_auc, by_snr, correlation, kept_blank, kept_shifted, coverage):
-    """Say in words which shortcuts there are.
+def warnings(*, overall_auc, by_snr, correlation, kept, higher, coverage):
+    """Say in words which shortcuts there are, and what to do about each.
 
     Parameters
     ----------
@@ -151,8 +116,10 @@ def warnings(*, overall_auc, by_snr, correlation, kept_blank, kept_shifted, cove
         From `auc_at_fixed_snr`.
     correlation : dict
         From `score_against_brightness`.
-    kept_blank, kept_shifted : float
-        Share of real ones that are kept without their difference, and off the center.
+    kept : dict
+        "as_is", "blank", "shifted": share of real ones that are kept so.
+    higher : dict
+        From `gmadet_nb.learning.changed.higher_as_is`.
     coverage : float
         From `snr_coverage`.
 
@@ -175,17 +142,7 @@ def warnings(*, overall_auc, by_snr, correlation, kept_blank, kept_shifted, cove
             "Bright bogus candidates score higher than faint ones (rank correlation "
             f"{correlation['bogus']:.2f}): label bright bogus in 06_label."
         )
-    if kept_blank > _KEPT_BLANK:
-        words.append(
-            f"{kept_blank:.0%} of the real ones are kept when their difference is "
-            "blanked: the networks take the word of the science image, in which every "
-            "star looks real, and of what lies around."
-        )
-    if kept_shifted > _KEPT_BLANK:
-        words.append(
-            f"{kept_shifted:.0%} of the real ones are kept with their middle "
-            f"{_SHIFT} pixels beside it: a source near a candidate lifts its score."
-        )
+    words += warn_of_changed(kept, higher)
     if coverage < _COVERED:
         words.append(
             f"Only {coverage:.0%} of the candidates have an S/N at which real ones "

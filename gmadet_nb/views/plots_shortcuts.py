@@ -20,7 +20,7 @@ def changed_scores(changed, *, threshold, ax):
     Parameters
     ----------
     changed : astropy.table.Table
-        From `gmadet_nb.learning.shortcuts.score_changed`.
+        From `gmadet_nb.learning.changed.score_changed`.
     threshold : float
         On the score.
     """

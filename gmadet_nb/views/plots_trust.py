@@ -166,13 +166,15 @@ def explanations(pixels, maps, captions, *, axes):
     return axes
 
 
-def explanation_sheet(groups):
+def explanation_sheet(groups, *, why_none="no candidate to explain"):
     """Draw `explanations` of several groups under each other, on a figure of its own.
 
     Parameters
     ----------
     groups : list of (name, pixels, maps, captions)
         From `gmadet_nb.learning.check_explain.explain`.
+    why_none : str
+        What to say where there is no group.
 
     Returns
     -------
@@ -183,7 +185,7 @@ def explanation_sheet(groups):
     figure = Figure(figsize=(1.6 * n_columns + 0.8, 3.9 * rows), layout="constrained")
     parts = figure.subfigures(rows, 1, squeeze=False)[:, 0]
     if not groups:
-        draw_none(parts[0].subplots(), "no candidate to explain")
+        draw_none(parts[0].subplots(), why_none)
     for part, (name, pixels, maps, captions) in zip(parts, groups, strict=False):
         axes = part.subplots(2, n_columns, squeeze=False)
         part.suptitle(name)
