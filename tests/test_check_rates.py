@@ -22,6 +22,7 @@ def judged():
     table["mag"] = rng.uniform(15, 20, n)
     table["fwhm_ratio"], table["psf_fwhm"] = 1.0, 3.0
     table["reference_distance"] = np.where(np.arange(n) % 4 == 0, 3.0, 60.0)
+    table["galaxy_distance"] = table["reference_distance"]
     table["exposure_id"] = np.where(np.arange(n) < 300, "e1", "e2")
     table["score"] = np.where(real, 0.9, 0.1)
     table["score"][~real & (table["snr"] < 5)] = 0.9
@@ -47,7 +48,8 @@ def test_each_bin_has_its_rates_with_binomial_intervals(judged):
         some = rows_of(table, quantity)
         assert (some["n_real"].sum(), some["n_bogus"].sum()) == (200, 400)
     # 3 pixels at a FWHM of 3 pixels are one FWHM.
-    assert list(rows_of(table, "reference_distance")["bin"]) == ["1 to 2", "≥ 8"]
+    for name in ("reference_distance", "galaxy_distance"):
+        assert list(rows_of(table, name)["bin"]) == ["1 to 2", "≥ 8"]
 
 
 def test_bogus_that_pass_in_one_bin_are_said(judged):
@@ -88,6 +90,13 @@ def test_what_was_not_measured_has_a_bin_of_its_own(judged, name):
     assert (last["bin"], last["n_real"], last["n_bogus"]) == ("not measured", 1, 10)
     words = check_rates.warn_of_rates(table, target_fpr=TARGET)
     assert any("is not measured, 10 of 10 bogus pass" in text for text in words)
+
+
+def test_a_quantity_of_which_nothing_is_measured_is_left_out(judged):
+    judged["galaxy_distance"] = np.nan
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    names = [name for name in check_rates.QUANTITIES if name != "galaxy_distance"]
+    assert list(dict.fromkeys(table["quantity"])) == names
 
 
 def test_without_any_reference_source_it_is_far(judged):

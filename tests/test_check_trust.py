@@ -75,7 +75,7 @@ def night(tmp_path, rng):
     return table, CutoutStore(tmp_path / "cutouts.h5")
 
 
-def make_real(night, *, human=0):
+def make_real(night, *, human=0, galaxy_radii=None):
     """Return what the real ones of a training were like, the first of them human."""
     scores = night["candidate_id", "score"]
     split = night.copy()
@@ -83,6 +83,8 @@ def make_real(night, *, human=0):
     split["label_origin"][np.flatnonzero(night["label"] == "real")[:human]] = "human:an"
     crossmatch = night["candidate_id",]
     crossmatch["near_galaxy"] = np.arange(len(night)) % 2 == 0
+    if galaxy_radii is not None:
+        crossmatch["galaxy_radii"] = galaxy_radii
     return check_populations.real_table(split, scores, night, crossmatch, threshold=0.5)
 
 
@@ -115,7 +117,7 @@ def test_real_ones_are_kept_with_the_model_and_read_again(night, tmp_path):
     check_populations.write_real(tmp_path, real)
     again = check_populations.read_real(tmp_path)
     assert again.colnames == real.colnames
-    assert list(again["near_galaxy"]) == list(real["near_galaxy"])
+    assert np.array_equal(again["near_galaxy"], real["near_galaxy"], equal_nan=True)
     assert len(check_populations.read_real(tmp_path / "none")) == 0
 
 
@@ -177,6 +179,65 @@ def test_faint_sources_and_those_without_origin_are_not_compared(night):
     human = np.char.startswith(np.asarray(bright["label_origin"]), "human")
     assert by_name["those that a person called real", "all"] == human.sum()
     assert by_name["injected sources", "all"] == (~human).sum()
+
+
+def test_human_confirmed_sources_are_split_by_the_galaxies_that_were_found(night):
+    table, _ = night
+    radii = np.where(np.arange(len(table)) % 3 == 0, 0.5, 2.0)
+    real = make_real(table, human=60, galaxy_radii=radii)
+    counted, _ = check_populations.populations(real, no_truth(), table)
+    by_name = {(row["population"], row["place"]): row["n"] for row in counted}
+    bright = np.flatnonzero((table["label"] == "real") & (table["snr"] >= 10))
+    human = [i for i in bright if table["candidate_id"][i] in real["candidate_id"][:60]]
+    name = "those that a person called real"
+    assert by_name[name, "on a galaxy"] == sum(i % 3 == 0 for i in human)
+    assert by_name[name, "empty sky"] == sum(i % 3 != 0 for i in human)
+
+
+def make_known(night, kinds):
+    """Put the brightest candidates that are not injected on known objects."""
+    night["injected"][-len(kinds) :], night["snr"][-len(kinds) :] = False, 50.0
+    night["known_kind"] = np.append(np.full(len(night) - len(kinds), ""), kinds)
+    night["on_galaxy"] = np.where(np.arange(len(night)) % 2 == 0, 1.0, 0.0)
+
+
+def test_known_variables_that_fall_behind_the_injected_ones_are_said(night):
+    table, _ = night
+    real = make_real(table)
+    make_known(table, ["variable"] * 60 + ["minor planet"] * 10 + ["star"] * 5)
+    variable = np.asarray(table["known_kind"] == "variable")
+    table["above_threshold"] = ~(variable & (table["on_galaxy"] == 1))
+    table["label"][variable] = ""
+    table["label"][np.flatnonzero(variable)[:4]] = "bogus"  # as a person says
+    counted, words = check_populations.populations(real, no_truth(), table)
+    by_name = {(row["population"], row["place"]): row["n"] for row in counted}
+    assert by_name["known variables", "all"] == 56
+    assert by_name["known variables", "on a galaxy"] == 28
+    assert by_name["known minor planets", "all"] == 10
+    assert not any("star" in name for name, _ in by_name)
+    assert [text.split(" 0% ")[0] for text in words if "on a galaxy" in text] == [
+        "Of known variables, on a galaxy,"
+    ]
+
+
+def test_known_objects_that_trained_are_counted_once(night):
+    table, _ = night
+    make_known(table, ["variable"] * 20)
+    real = make_real(table)
+    real["label_origin"] = np.where(
+        np.isin(real["candidate_id"], table["candidate_id"][-20:]),
+        "catalog",
+        "injected",
+    )
+    n_known = np.sum((real["label_origin"] == "catalog") & (real["snr"] >= 10))
+    counted, _ = check_populations.populations(real, no_truth(), table)
+    names = list(counted["population"])
+    assert names.count("known variables") > 0
+    assert "known objects of the training" not in names
+    elsewhere = table[: len(table) // 2]
+    counted, _ = check_populations.populations(real, no_truth(), elsewhere)
+    by_name = {(row["population"], row["place"]): row["n"] for row in counted}
+    assert by_name["known objects of the training", "all"] == n_known
 
 
 def test_injected_sources_are_held_against_the_best_sample_there_is(night):

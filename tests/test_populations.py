@@ -42,6 +42,12 @@ def test_few_or_no_sources_prove_nothing():
     assert np.isnan(table["kept"][-3:]).all()
 
 
+def test_sources_of_unknown_place_are_counted_among_all_alone():
+    table = count_kept("confirmed", [True, True, False, False], [1, 0, 0, np.nan])
+    assert list(table["n"]) == [4, 2, 1]
+    assert list(table["n_kept"]) == [2, 1, 1]
+
+
 def test_a_place_that_is_not_known_is_not_counted():
     table = count_kept("confirmed", [True, True, False], None)
     assert list(table["place"]) == ["all"]

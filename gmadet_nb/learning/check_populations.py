@@ -10,6 +10,8 @@ from gmadet_nb.files.tables import as_floats, rows_of
 from gmadet_nb.learning.domain_shift import compare_samples, describe_shift
 from gmadet_nb.learning.populations import compare_populations, count_kept
 from gmadet_nb.learning.score_table import scores_of
+from gmadet_nb.learning.surroundings import add_known
+from gmadet_nb.sky.catalogs import REAL_KINDS
 
 FILE = "real.ecsv"
 #: What is compared, and how it is called.
@@ -18,6 +20,13 @@ SHIFT = {"snr": "S/N", "fwhm_ratio": "FWHM / FWHM of the PSF", "mag": "magnitude
 MIN_SNR = 10.0
 _LEAST = 20  # sources of the sky that a comparison takes
 INJECTED = "injected sources"
+_NAMES = {
+    "human": "those that a person called real",
+    "catalog": "known objects of the training",
+    "variable": "known variables",
+    "minor planet": "known minor planets",
+    "transient": "transients of a catalogue",
+}
 _COLUMNS = {
     "candidate_id": str,
     "exposure_id": str,
@@ -25,7 +34,7 @@ _COLUMNS = {
     "snr": float,
     "mag": float,
     "fwhm_ratio": float,
-    "near_galaxy": bool,
+    "near_galaxy": float,
     "score": float,
     "above_threshold": bool,
 }
@@ -48,7 +57,8 @@ def real_table(split, scores, candidates, crossmatch, *, threshold):
     astropy.table.Table
         One row a used candidate with the label real: ``candidate_id``,
         ``exposure_id``, ``label_origin``, ``snr``, ``mag`` [mag], ``fwhm_ratio``,
-        ``near_galaxy`` (injected on one), ``score``, ``above_threshold``.
+        ``near_galaxy`` (1 or 0: injected on one, or found on one; NaN where none was
+        looked for), ``score``, ``above_threshold``.
     """
     some = np.asarray(split["used"], bool) & np.asarray(split["label"] == "real")
     table = split["candidate_id", "exposure_id", "label_origin"][some]
@@ -59,7 +69,11 @@ def real_table(split, scores, candidates, crossmatch, *, threshold):
     table["fwhm_ratio"] = as_floats(numbers["fwhm"]) / as_floats(numbers["psf_fwhm"])
     near = np.asarray(crossmatch["near_galaxy"], bool)
     on_galaxy = {str(key) for key in crossmatch["candidate_id"][near]}
-    table["near_galaxy"] = [key in on_galaxy for key in keys]
+    table["near_galaxy"] = np.where(
+        np.asarray(table["label_origin"]) == "injected",
+        [float(key in on_galaxy) for key in keys],
+        add_known(table["candidate_id",], crossmatch)["on_galaxy"],
+    )
     table["score"] = scores_of(keys, scores)
     table["above_threshold"] = table["score"] >= threshold
     return table[list(_COLUMNS)]
@@ -81,6 +95,9 @@ def read_real(folder):
 
 def populations(real, found, ranked):
     """Count what is kept of injected sources, of known transients and of others.
+
+    Others are what a person called real, and candidates on known variables, minor
+    planets and transients of a catalogue, which no person called bogus.
 
     Of those that were detected with an S/N above 10. Whether a source that nobody
     injected is on a galaxy is known of the known transients alone.
@@ -108,11 +125,25 @@ def populations(real, found, ranked):
     injected = count_kept(INJECTED, some["above_threshold"], some["near_galaxy"])
     others = [_known_transients(found, ranked)]
     for origin in sorted(set(origins) - {"injected"}):
-        name = {"human": "those that a person called real"}.get(origin, origin)
-        kept = bright["above_threshold"][origins == origin]
-        others.append(count_kept(name, kept, None))
+        rows = bright[origins == origin]
+        if origin == "catalog":  # those of this night are counted by their kind
+            rows = rows[~np.isin(rows["candidate_id"], ranked["candidate_id"])]
+        name = _NAMES.get(origin, origin)
+        others.append(count_kept(name, rows["above_threshold"], rows["near_galaxy"]))
+    others += [_known_objects(ranked, kind) for kind in REAL_KINDS]
     table, words = compare_populations(injected, others)
     return table[np.asarray(table["n"]) > 0], words
+
+
+def _known_objects(ranked, kind):
+    """Count the candidates on known objects of a kind, by place."""
+    name = _NAMES[kind]
+    if "known_kind" not in ranked.colnames:
+        return count_kept(name, np.zeros(0, bool), None)
+    some = (ranked["known_kind"] == kind) & (as_floats(ranked["snr"]) >= MIN_SNR)
+    some &= ~np.asarray(ranked["injected"], bool) & (ranked["label"] != "bogus")
+    rows = ranked[np.asarray(some, bool)]
+    return count_kept(name, rows["above_threshold"], rows["on_galaxy"])
 
 
 def sky_sample(real, ranked):

@@ -19,6 +19,10 @@ QUANTITIES = {
         "distance to a reference source [FWHM]",
         (0, 0.5, 1, 2, 4, 8, np.inf),
     ),
+    "galaxy_distance": (
+        "distance to a galaxy [FWHM]",
+        (0, 0.5, 1, 2, 4, 8, np.inf),
+    ),
     "exposure_id": ("exposure", None),
 }
 _N_MAG_BINS = 6
@@ -138,7 +142,7 @@ def describe_merit(found, *, which):
 
 
 def rates_by_quantity(rows, *, threshold):
-    """Return TPR and FPR by magnitude, S/N, width, neighbour and exposure.
+    """Return TPR and FPR by magnitude, S/N, width, neighbour, galaxy and exposure.
 
     Parameters
     ----------
@@ -151,14 +155,15 @@ def rates_by_quantity(rows, *, threshold):
     Returns
     -------
     astropy.table.Table
-        One row a bin that holds something, the last of them "not measured":
+        One row a bin that holds something, the last of them "not measured", where
+        something of the quantity is:
         ``quantity``, ``bin``, ``n_real``, ``tpr``, ``n_bogus``, ``fpr``, both with
         ``_low`` and ``_high`` (95%, Clopper-Pearson).
     """
     real, scores = _labels_and_scores(rows)
     found = []
     for quantity, (_, edges) in QUANTITIES.items():
-        if quantity not in rows.colnames:
+        if quantity not in rows.colnames or not _is_measured(rows[quantity]):
             continue
         for name, some in _bins(rows, quantity, edges):
             rates = evaluate.rates_at(real[some], scores[some], threshold)
@@ -206,6 +211,11 @@ def _labels_and_scores(rows):
     return np.asarray(rows["label"] == "real"), np.asarray(rows["score"], float)
 
 
+def _is_measured(column):
+    """Say whether anything is known of a quantity; of names it is."""
+    return column.dtype.kind in "US" or not np.isnan(as_floats(column)).all()
+
+
 def _bins(rows, quantity, edges):
     """Yield the name of each bin that holds something, and which rows it holds."""
     if quantity == "exposure_id":
@@ -214,11 +224,11 @@ def _bins(rows, quantity, edges):
             yield name, values == name
         return
     values = as_floats(rows[quantity])
-    if quantity == "reference_distance":
+    if quantity in ("reference_distance", "galaxy_distance"):
         values = values / as_floats(rows["psf_fwhm"])
     if edges is None:
         edges = _quantiles(values)
-    # No reference source at all is the farthest one: infinitely far.
+    # No source or galaxy at all is the farthest one: infinitely far.
     for low, high in pairwise(edges):
         above = (values >= low) | (low == edges[0])
         some = above & ((values < high) | (high == np.inf)) & ~np.isnan(values)

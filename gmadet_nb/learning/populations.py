@@ -21,8 +21,9 @@ def count_kept(name, kept, on_galaxy):
         Of the population.
     kept : (n,) bool array
         Of its sources that were detected: whether they are kept.
-    on_galaxy : (n,) bool array or None
-        None where it is not known: then all are counted as one.
+    on_galaxy : (n,) array of bool or float, or None
+        NaN where it is not known, None where it is of none: these are counted in "all"
+        alone.
 
     Returns
     -------
@@ -36,7 +37,8 @@ def count_kept(name, kept, on_galaxy):
         if wanted is not None:
             if on_galaxy is None:
                 continue
-            some = np.asarray(on_galaxy, bool) == wanted
+            # NaN is neither.
+            some = np.asarray(on_galaxy, float) == wanted
         found = rate(int(kept[some].sum()), int(some.sum()))
         values = (found[key] for key in ("n", "k", "value", "low", "high"))
         rows.append((name, place, *values))

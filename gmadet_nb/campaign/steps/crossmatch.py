@@ -4,17 +4,16 @@ import numpy as np
 from astropy import units as u
 from astropy.table import Table, vstack
 
+from gmadet_nb.campaign.steps.known import add_columns, label_known
 from gmadet_nb.campaign.steps.products import open_science, read_difference, row_of
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.images import MASK_BITS
 from gmadet_nb.files.rundir import RunDir
-from gmadet_nb.files.tables import rows_of
 from gmadet_nb.imaging import detect, match
 from gmadet_nb.imaging import psf as psf_tools
 from gmadet_nb.imaging.moving import find_moving
 from gmadet_nb.learning import cutouts
 from gmadet_nb.progress import progress
-from gmadet_nb.sky.catalogs import OTHER_KINDS, REAL_KINDS
 
 
 def match_exposure(exposure_id, *, run_dir, workflow, match_radius):
@@ -107,7 +106,8 @@ def crossmatch_table(
         As in the run folder.
     label_unmatched_as_bogus : bool
     known : astropy.table.Table, optional
-        From `gmadet_nb.sky.known.match_known`, by row of ``candidates``. A candidate
+        From `gmadet_nb.sky.known.match_known` and with what else is known of each
+        candidate, by row of ``candidates``. A candidate
         on a variable, a minor planet or a transient that is no injected source is
         ``known``, of origin ``catalog``, whatever else it would be; on an object of
         another kind but a star or a galaxy it trains nothing.
@@ -132,36 +132,14 @@ def crossmatch_table(
         moving=moving,
     )
     if known is not None:
-        labeled = _add_columns(labeled, candidates, known)
+        labeled = add_columns(labeled, candidates, known)
         if subtracted:
-            _label_known(labeled)
+            labeled = label_known(labeled)
     poor = subtractions["exposure_id"][~np.asarray(subtractions["good"], bool)]
     of_poor = np.isin(np.asarray(labeled["exposure_id"]), np.asarray(poor))
     labeled["auto_label"][of_poor] = ""
     labeled["auto_origin"][of_poor] = ""
     return labeled
-
-
-def _add_columns(crossmatch, candidates, more):
-    """Return the crossmatch with columns that are known by candidate."""
-    row = rows_of(crossmatch["candidate_id"], candidates["candidate_id"], absent=-1)
-    crossmatch = crossmatch.copy()
-    for name in more.colnames:
-        column = more[name]
-        absent = "" if column.dtype.kind == "U" else np.nan
-        crossmatch[name] = np.append(np.asarray(column), absent)[row]
-        crossmatch[name].unit = column.unit
-    return crossmatch
-
-
-def _label_known(crossmatch):
-    """Label what lies on a known object and is no injected source, in place."""
-    kind = np.asarray(crossmatch["known_kind"])
-    free = (np.asarray(crossmatch["match"]) == "unmatched") & (kind != "")
-    free &= ~np.isin(kind, OTHER_KINDS)
-    real = free & np.isin(kind, REAL_KINDS)
-    crossmatch["auto_label"][free] = np.where(real[free], "known", "ambiguous")
-    crossmatch["auto_origin"][free] = "catalog"
 
 
 def write_cutouts(run_dir, candidates, *, workflow, size):

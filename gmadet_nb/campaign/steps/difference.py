@@ -15,12 +15,13 @@ from gmadet_nb.campaign.steps.products import (
 )
 from gmadet_nb.campaign.steps.reference import Choice, make_reference
 from gmadet_nb.errors import BadImageError, BadInputError, BadParameterError
-from gmadet_nb.files.images import Image, open_exposure
+from gmadet_nb.files.images import open_exposure
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.imaging import detect
 from gmadet_nb.imaging import photometry as phot
 from gmadet_nb.imaging import subtract as subtraction_tools
 from gmadet_nb.imaging.ghosts import describe, find_ghosts
+from gmadet_nb.imaging.hosts import find_reference_sources
 from gmadet_nb.imaging.measure import measure_candidates
 from gmadet_nb.imaging.quality import judge
 from gmadet_nb.imaging.repeats import mark_repeats
@@ -248,21 +249,8 @@ def _reference_sources(difference):
     """Find the sources of the matched reference, on the science exposure's pixels."""
     if not np.isfinite(difference.reference).any():
         return Table({"x": [], "y": []})
-    level = np.median(difference.reference[difference.usable])
-    sources = phot.find_sources(
-        Image(
-            data=difference.reference,
-            mask=difference.mask,
-            gain=1.0,
-            read_noise=0.0,
-            saturation=np.inf,
-            zero_point=np.nan,
-            exposure_id="reference",
-        ),
-        np.float32(level),
-        float(np.median(difference.noise)),
-    )
-    return sources["x", "y"]
+    noise = float(np.median(difference.noise))
+    return find_reference_sources(difference, noise)["x", "y"]
 
 
 def subtractions_table(results):
