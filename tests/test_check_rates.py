@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 from gmadet_nb.learning import check_rates
 from gmadet_nb.learning.completeness import binomial_interval
@@ -176,3 +177,46 @@ def test_what_was_not_tested_is_not_called_good():
     notice = Notice(words=[], good="All is well.", tested=False)
     assert repr(notice).startswith("Not tested")
     assert "All is well" not in notice._repr_html_()
+
+
+def rates_by_exposure(n):
+    """Return rates of some exposures of one real each, every fourth one kept."""
+    table = Table({"bin": [f"e{i}" for i in range(n)]})
+    table["quantity"], table["n_real"], table["n_bogus"] = "exposure_id", 1, 0
+    table["tpr"] = (np.arange(n) % 4 == 0).astype(float)
+    table["tpr_low"], table["tpr_high"] = 0.0, 1.0
+    for name in ("fpr", "fpr_low", "fpr_high"):
+        table[name] = np.nan
+    return table
+
+
+def draw_exposures(table):
+    axes = Figure().subplots(2, 1, squeeze=False)
+    words = {"exposure_id": "exposure"}
+    plots_rates.rates(table, words, target_fpr=TARGET, axes=axes)
+    return axes[0, 0]
+
+
+def test_many_exposures_are_counted_together():
+    ax = draw_exposures(rates_by_exposure(384))
+    assert list(ax.containers[0].lines[0].get_ydata()) == [0.25] * 12
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names[0] == "no. 1 to 32 (32)"
+    assert names[-1] == "no. 353 to 384 (32)"
+
+
+def test_bins_without_a_candidate_are_left_out():
+    table = rates_by_exposure(5)
+    table["n_real"] = [0, 30, 0, 4, 0]
+    ax = draw_exposures(table)
+    names = [label.get_text() for label in ax.get_xticklabels()]
+    assert names == ["e1 (30)", "e3 (4)"]
+
+
+def test_what_no_candidate_has_is_said_to_be_not_measured(judged):
+    judged.remove_column("reference_distance")
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    axes = Figure().subplots(2, 1, squeeze=False)
+    words = {"reference_distance": "distance"}
+    plots_rates.rates(table, words, target_fpr=TARGET, axes=axes)
+    assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["not measured"] * 2

@@ -5,6 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.figure import Figure
 from toy_candidates import make_measured
 from toy_cutouts import make_candidates, write_store
 
@@ -392,7 +393,7 @@ def test_nothing_labelled_is_nothing_tested(night, scorer):
     assert said == [
         "no real test candidate",
         "too few real and bogus to halve",
-        "the model keeps no real ones",
+        "the model's folder lists no real ones",
     ]
     plt.close(figure)
 
@@ -421,7 +422,7 @@ def test_maps_are_of_the_network_that_has_not_seen_the_candidate(night, scorer):
     assert np.abs(maps[1][8:17, 8:17]).max() > 0.1
     assert np.abs(maps[1][:5]).max() < 1e-5
     figure = plots_trust.explanation_sheet([(name, pixels, maps, captions)])
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 5  # and a scale
     empty = plots_trust.explanation_sheet([])
     assert empty.axes[0].texts[0].get_text() == "no candidate to explain"
 
@@ -462,6 +463,7 @@ def test_learning_curve_of_what_there_is_not_is_refused_or_said(night):
         table, store, bare, None, of="trees", **settings
     )
     assert "the candidates have no numbers" in words[0]
+    assert "Set learning_curve_of to network" in words[0]
     real = table[(table["label"] == "real") | (table["part"] != "test")]
     _, words = check_learning.measure_learning(
         real, store, table, None, of="trees", **settings
@@ -510,3 +512,29 @@ def test_all_that_was_found_can_be_written_as_json(night, scorer, tmp_path):
 def test_warnings_say_what_they_are_about():
     words = check_trust.gather({"Rates": ["a", "b"], "Shift": []})
     assert words == ["Rates: a", "Rates: b"]
+
+
+def test_what_is_missing_for_the_coverage_is_said():
+    snr, none = [5.0, 9.0], [np.nan, np.nan]
+    said = []
+    for trained, wanted in (([], snr), (none, snr), (snr, none)):
+        ax = Figure().add_subplot()
+        plots_shortcuts.coverage(trained, wanted, ax=ax)
+        said.append(ax.texts[0].get_text())
+    assert "no real ones" in said[0]
+    assert said[1:] == [
+        "no real one that trained has an S/N",
+        "no candidate has an S/N",
+    ]
+
+
+def test_a_few_objects_are_drawn_in_few_bins():
+    few, many = Table({"snr": np.arange(9.0)}), Table({"snr": np.arange(900.0)})
+    shift = Table({"column": ["snr"], "delta": [0.0]})
+    for second, n_bins in ((few, 6), (many, 25)):
+        ax = Figure().add_subplot()
+        plots_populations.shift(
+            many[1:], second[1:], shift, {"snr": "S/N"}, names=("a", "b"), axes=[ax]
+        )
+        # Twice the root of the 8 that the smaller sample has, 25 at the most.
+        assert len(ax.patches[0].get_data().values) == pytest.approx(n_bins, abs=1)

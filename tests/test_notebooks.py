@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gmadet_nb.campaign.html import markdown_near
 from gmadet_nb.campaign.parameters import read_schema
 from gmadet_nb.campaign.stages import TRAIN, WORKFLOWS
 
@@ -250,3 +251,11 @@ def test_each_room_imports_from_itself_and_the_rooms_above_alone():
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_two_figures_of_a_notebook_have_the_same_caption(cells):
+    saved = "\n".join(source(cell) for cell in code_cells(cells))
+    names = re.findall(r'save_figure\([^"]*"([^"]+)"', saved)
+    captions = {figure: markdown_near(cells, figure) for figure in names}
+    assert "" not in captions.values()
+    assert len(set(captions.values())) == len(captions), captions

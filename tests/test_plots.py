@@ -368,6 +368,37 @@ def test_known_transients_are_counted_down_the_ranks(ax):
     assert lines(ax)["5 kept"].get_xdata()[0] == 5.5
 
 
+def test_every_mark_of_a_roc_is_in_its_legend(ax):
+    curve = Table({"threshold": [np.inf, 0.5], "fpr": [0, 1], "tpr": [0, 1]})
+    plots_checks.roc({"a": curve, "b": curve}, threshold=0.6, target_fpr=0.01, ax=ax)
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1]
+    named = {text.get_text() for text in ax.get_legend().get_texts()}
+    assert {line.get_label() for line in marks} <= named
+
+
+def test_a_score_without_any_snr_is_not_called_missing(ax):
+    none = np.full(3, np.nan)
+    plots_checks.score_against_snr(none, [0.1, 0.2, 0.9], "", threshold=0.5, ax=ax)
+    assert texts(ax) == ["no S/N is known"]
+
+
+def test_widths_beyond_the_axis_are_counted_in_words(ax):
+    ratios = np.append(np.full(300, 1.0), [500.0, 600.0])
+    plots_checks.fwhm_ratio_by_score(ratios, np.full(302, 0.9), score_bins=[0.5], ax=ax)
+    assert "2 above 3" in ax.get_xlabel()
+
+
+def test_long_names_below_cutouts_are_broken_into_lines():
+    names = ["ZTF17aaaaaas_1234567890123456789"] * 2
+    fig = plots.cutout_sheet(np.zeros((2, 9, 9, 3)), names)
+    shown = [text for text in texts(fig.axes[0]) if text.startswith("ZTF")]
+    assert {text.replace("\n", "") for text in shown} == {names[0]}
+    size = min(text.get_fontsize() for text in fig.axes[0].texts)
+    longest = max(len(line) for text in shown for line in text.split("\n"))
+    # A letter is 0.58 of the font's size [point, 1/72 inch], a cutout 11 / 10.3 inch.
+    assert longest * 0.58 * size / 72 <= 11 / 10.3
+
+
 NOTHING = np.array([])
 
 

@@ -73,3 +73,17 @@ def test_nothing_to_draw_is_said(ax):
     plots_learning.snr_by_label([], [], ax=ax)
     plots_learning.reliability(evaluate.reliability([], []), ax=ax)
     assert len(ax.texts) == 3
+
+
+def test_epochs_are_whole_numbers():
+    table = Table({"epoch": [1, 2], "best": [False, True], "fold": [0, 0]})
+    for name in ("loss", "auc", "val_loss", "val_auc"):
+        table[name] = [0.9, 0.5]
+    for axis in plots_learning.history(table, axes=Figure().subplots(1, 2)):
+        ticks = axis.get_xticks()
+        np.testing.assert_array_equal(ticks, np.round(ticks))
+
+
+def test_no_legend_hides_a_point_of_the_reliability(ax):
+    plots_learning.reliability(evaluate.reliability([True, False], [0.9, 0.8]), ax=ax)
+    assert ax.get_legend() is None

@@ -2,10 +2,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.figure import Figure
 
 from gmadet_nb.learning.curves import confusion, over_thresholds
 from gmadet_nb.learning.shortcuts import auc_at_fixed_snr
 from gmadet_nb.views import plots_trust
+from gmadet_nb.views.style import NO_MEASUREMENT_COLOR
 
 
 @pytest.fixture
@@ -105,3 +107,27 @@ def test_area_is_drawn_where_it_is_known(ax):
     )
     plots_trust.auc_by_snr(table, ax=ax)
     assert ax.lines[0].get_xydata() == pytest.approx(np.array([[6, 0.9], [20, 0.99]]))
+
+
+@pytest.mark.parametrize("why", ["No learning curve was asked for.", "No numbers."])
+def test_the_reason_for_no_learning_curve_is_the_one_given(why):
+    curve = Table(names=("varied", "tpr"), dtype=(str, float))
+    axes = Figure().subplots(1, 2)
+    plots_trust.learning_curve(curve, axes=axes, why_not=why)
+    said = [ax.texts[0].get_text().replace("\n", " ") for ax in axes]
+    assert said == [why, why]
+
+
+def test_the_mark_at_the_threshold_is_in_the_legend(curve, ax):
+    plots_trust.precision_recall(curve, threshold=0.6, bogus_per_real=10, ax=ax)
+    assert "at the threshold" in [t.get_text() for t in ax.get_legend().get_texts()]
+
+
+def test_unmeasured_pixels_of_explained_cutouts_have_their_own_colour():
+    pixels = np.random.default_rng(0).normal(0, 1, (1, 9, 9, 3))
+    pixels[0, 0, 0] = np.nan
+    axes = Figure().subplots(2, 1, squeeze=False)
+    plots_trust.explanations(pixels, np.zeros((1, 9, 9)), ["a"], axes=axes)
+    image = axes[0, 0].images[0]
+    color = image.to_rgba(image.get_array())[0, 0, :3]
+    assert color == pytest.approx(NO_MEASUREMENT_COLOR)

@@ -5,6 +5,7 @@ import fake_chain
 import numpy as np
 import pytest
 from astropy.table import Table
+from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from gmadet_nb.campaign import html
@@ -15,6 +16,7 @@ from gmadet_nb.campaign.summary import in_words, key_figures, summary
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.cutouts import create_store
+from gmadet_nb.views.style import draw_none
 
 NASTY = '<script>alert("x")</script> & Co.'
 
@@ -232,6 +234,33 @@ def test_numbers_in_tables_are_short_and_missing_ones_blank():
     text = html.html_table(Table({"mag": [20.123456, np.nan], "n": [3, 4]}))
     assert re.findall(r"<td[^>]*>([^<]*)</td>", text) == ["20.12", "3", "", "4"]
     assert html.html_table(Table({"n": []})) == ""
+
+
+def test_a_figure_with_nothing_in_it_is_named_and_left_out(campaign):
+    run = campaign.run
+    full, empty = Figure(), Figure()
+    draw_none(full.add_subplot(1, 2, 1))
+    full.add_subplot(1, 2, 2).plot([0, 1])
+    draw_none(empty.add_subplot())
+    before = page(campaign).count("<figure>")
+    run.save_figure(full, "01_half_full")
+    run.save_figure(empty, "01_hollow")
+    text = page(campaign)
+    assert text.count("<figure>") == before + 1
+    assert "<b>Half full.</b>" in text
+    assert "there was nothing to draw: Hollow." in text
+
+
+def test_of_many_exposures_a_few_are_shown_and_all_that_were_set_aside(campaign):
+    n = 478
+    exposures = Table({"exposure_id": [f"e{i:03d}" for i in range(n)]})
+    exposures["used"] = np.arange(n) != 477
+    exposures["reason"] = np.where(exposures["used"], "", "Trailed.")
+    campaign.run.write_table("exposures", exposures)
+    section = page(campaign).split("<h2>Exposures</h2>")[1].split("</section>")[0]
+    assert section.count("<tr>") == 1 + 40
+    assert "40 of 478" in section
+    assert "Trailed." in section
 
 
 def test_the_manifest_is_plain_json(campaign):

@@ -8,6 +8,7 @@ import re
 import numpy as np
 from PIL import Image as Picture
 
+from gmadet_nb.files.rundir import EMPTY
 from gmadet_nb.views.stretch import NO_MEASUREMENT, stretch_triplets
 
 _MAGNIFY = 3  # screen pixels for each pixel of a cutout
@@ -99,6 +100,12 @@ def small_png(png):
     with Picture.open(io.BytesIO(png)) as picture:
         picture.convert("RGB").quantize(256).save(stream, "png", optimize=True)
     return min(png, stream.getvalue(), key=len)
+
+
+def says_nothing(png):
+    """Tell whether a figure was saved as one in which there was nothing to draw."""
+    with Picture.open(io.BytesIO(png)) as picture:
+        return picture.info.get("Comment") == EMPTY
 
 
 def data_uri(png):

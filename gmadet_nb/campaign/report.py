@@ -14,6 +14,7 @@ from gmadet_nb.campaign.html import (
     html_table,
     markdown_near,
     position,
+    says_nothing,
     small_png,
     triplet_png,
 )
@@ -24,6 +25,7 @@ from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.progress import format_seconds
 
 N_RANKED = 20
+N_ROWS = 40  # of a table of exposures
 
 
 def write_report(campaign, *, stale=()):
@@ -142,7 +144,7 @@ def _exposures(run):
     names = ["exposure_id", "used", "filter", "mjd", "exptime", "fwhm", "elongation"]
     names += ["n_stars", "limiting_mag", "gain", "zero_point", "reason"]
     table = run.read_table("exposures")
-    return html_table(table[[name for name in names if name in table.colnames]])
+    return _head(table, names, good="used", file="exposures.ecsv")
 
 
 def _subtractions(run):
@@ -152,7 +154,18 @@ def _subtractions(run):
     names += ["alignment_rms", "kernel_sum", "noise_width", "noise_factor"]
     names += ["star_width", "n_candidates", "method", "reference"]
     table = run.read_table("subtractions")
-    return html_table(table[[name for name in names if name in table.colnames]])
+    return _head(table, names, good="good", file="subtractions.ecsv")
+
+
+def _head(table, names, *, good, file):
+    """Return some columns of a table; of a long one the head, the bad rows first."""
+    names = [name for name in names if name in table.colnames]
+    said = ""
+    if len(table) > N_ROWS:
+        said = f"<p>{N_ROWS} of {len(table)}, those that are not {good} first; "
+        said += f"all are in {file}.</p>"
+        table = table[np.argsort(np.asarray(table[good], bool), kind="stable")]
+    return said + html_table(table[:N_ROWS][names])
 
 
 def _completeness(run):
@@ -202,16 +215,22 @@ def _figures(campaign):
             continue
         cells = json.loads(campaign.notebook(stage.name).read_text())["cells"]
         paths.sort(key=lambda path: position(cells, path.stem))
-        items = []
+        items, empty = [], []
         for path in paths:
+            png, words = path.read_bytes(), figure_title(path.stem)
+            if says_nothing(png):
+                empty.append(words)
+                continue
             caption = markdown_near(cells, path.stem)
-            words = figure_title(path.stem)
             items.append(
                 f'<figure><img alt="{escape(words)}" '
-                f'src="{data_uri(small_png(path.read_bytes()))}"><figcaption>'
+                f'src="{data_uri(small_png(png))}"><figcaption>'
                 f"<b>{escape(words)}.</b> {escape(caption)}"
                 "</figcaption></figure>"
             )
+        if empty:
+            text = f"Left out, as there was nothing to draw: {', '.join(empty)}."
+            items.append(f"<p>{escape(text)}</p>")
         title = first_heading(cells) or stage.name
         yield f"{title}", f"{_link(stage.name)}\n" + "\n".join(items)
 

@@ -33,6 +33,8 @@ _OF_STAMPS = re.compile(
 )
 # Names the folder in which relative paths of a notebook start.
 PROJECT_VARIABLE = "GMADET_NB_PROJECT"
+#: Marks a panel in which there was nothing to draw, and the file of such a figure.
+EMPTY = "nothing to draw"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*")
 
 
@@ -230,10 +232,16 @@ class RunDir:
         return self.root / "metrics.json"
 
     def save_figure(self, fig, name):
-        """Write a figure to ``figures/<name>.png``."""
+        """Write a figure to ``figures/<name>.png``.
+
+        The file of one whose panels all say that there was nothing to draw says so,
+        too, in its comment: the report leaves it out.
+        """
         path = self.figures_dir / f"{check_name(name, what='figure name')}.png"
+        empty = all(ax.get_gid() == EMPTY for ax in fig.axes)
+        metadata = {"Comment": EMPTY} if empty else {}
         with atomic_path(path) as temporary:
-            fig.savefig(temporary, dpi=110, bbox_inches="tight")
+            fig.savefig(temporary, dpi=110, bbox_inches="tight", metadata=metadata)
 
     def write_json(self, path, content):
         """Write ``content`` as JSON; NaN becomes null, which every reader takes."""

@@ -82,7 +82,10 @@ def _why_not(of, test, candidates):
     if not {"real", "bogus"} <= kinds:
         return "No learning curve: the test part has not both real and bogus."
     if of == "trees" and not all(name in candidates.colnames for name in COLUMNS):
-        return "No learning curve of trees: the candidates have no numbers."
+        return (
+            "No learning curve of trees: the candidates have no numbers. Set "
+            "learning_curve_of to network."
+        )
     return ""
 
 

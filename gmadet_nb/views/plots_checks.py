@@ -86,13 +86,11 @@ def kept_by_magnitude(scores, mags, *, mag_bins, score_bins, ax):
         Scores to pass, each a series of points with 95 % intervals.
     """
     scores, mags = _finite(scores, mags)
-    ax.set(
-        xlabel="injected magnitude [mag]", ylabel="fraction kept", ylim=(-0.03, 1.05)
-    )
+    ax.set(xlabel="injected magnitude [mag]", ylabel="fraction kept")
     if len(scores) == 0:
         return draw_none(ax, "no injected sources")
     ranges = _ranges(mags, mag_bins, "")
-    step = 0.6 / max(len(score_bins), 1)
+    step, lowest = 0.6 / max(len(score_bins), 1), 0.8
     for series, limit in enumerate(score_bins):
         n = np.array([rows.sum() for _, rows in ranges])
         k = np.array([(rows & (scores >= limit)).sum() for _, rows in ranges])
@@ -110,9 +108,10 @@ def kept_by_magnitude(scores, mags, *, mag_bins, score_bins, ax):
             color=SERIES[series % len(SERIES)],
             label=f"score ≥ {limit:g}",
         )
+        lowest = min(lowest, float(np.min(low)))
     names = [f"{name}\n({rows.sum()})" for name, rows in ranges]
     ax.set_xticks(range(len(ranges)), names)
-    ax.set_xlim(-0.5, len(ranges) - 0.5)
+    ax.set(xlim=(-0.5, len(ranges) - 0.5), ylim=(lowest - 0.02, 1.02))
     legend_above(ax)
     return ax
 
@@ -126,6 +125,7 @@ def fwhm_ratio_by_score(ratios, scores, *, score_bins, ax):
     edges = _ratio_edges(ratios)
     for series, (name, rows) in enumerate(_ranges(scores, score_bins, "score")):
         _draw_series(np.clip(ratios[rows], 0, edges[-1]), edges, series, name, ax=ax)
+    _say_wider(ratios, edges, ax=ax)
     _log_counts(ax)
     return ax
 
@@ -151,6 +151,7 @@ def fwhm_ratio_injected_and_rest(
     cuts = f"cuts {fwhm_ratio_min:g} and {fwhm_ratio_max:g}"
     for cut, label in ((fwhm_ratio_min, cuts), (fwhm_ratio_max, None)):
         ax.axvline(cut, color=COLORS["limit"], ls="--", lw=1.3, label=label)
+    _say_wider(ratios, edges, ax=ax)
     _log_counts(ax)
     return ax
 
@@ -190,7 +191,7 @@ def roc(curves, *, threshold, target_fpr, ax):
             color=color,
             ms=9,
             mec="white",
-            label=None if drawn else f"at the threshold {threshold:.3f}",
+            label=f"the same, {name}" if drawn else f"at the threshold {threshold:.3f}",
             clip_on=False,
             zorder=4,
         )
@@ -213,7 +214,8 @@ def score_against_snr(snr, scores, labels, *, threshold, ax):
     good = np.isfinite(snr) & np.isfinite(scores) & (snr > 0)
     ax.set(xlabel="S/N on the difference", ylabel="score", ylim=(-0.04, 1.04))
     if not good.any():
-        return draw_none(ax, "no scored candidate")
+        some = np.isfinite(scores).any()
+        return draw_none(ax, f"no {'S/N is known' if some else 'scored candidate'}")
     ax.set_xscale("log")
     for label, name, color, marker in (
         ("", "not labelled", COLORS["other"], "o"),
@@ -350,6 +352,13 @@ def _ratio_edges(ratios, *, at_least=3.0):
     """Return 60 bins that end where 99 % do, at 20 at most; the last holds the rest."""
     end = min(float(np.percentile(ratios, 99)), 20.0)
     return np.linspace(0, max(end, at_least), 61)
+
+
+def _say_wider(ratios, edges, *, ax):
+    """Say how many of the last bin are beyond the axis."""
+    n = int(np.sum(ratios > edges[-1]))
+    if n:
+        ax.set_xlabel(f"{ax.get_xlabel()} (last bin: {n} above {edges[-1]:.2g}, too)")
 
 
 def _log_counts(ax):

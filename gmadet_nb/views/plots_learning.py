@@ -1,7 +1,7 @@
 """Figures of the data set and of the training: data first, ``ax`` last and returned."""
 
 import numpy as np
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from gmadet_nb.views.plots import COLORS, draw_none
 
@@ -81,6 +81,7 @@ def history(table, *, axes):
                 best = np.asarray(some["best"], bool)
                 ax.plot(some["epoch"][best], values[best], "o", ms=5, **style)
         ax.set(xlabel="epoch (dots: the one kept)", ylabel=title)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes[0].set_yscale("log")
     axes[0].legend()
     return axes
@@ -123,13 +124,14 @@ def reliability(table, *, ax):
     ----------
     table : astropy.table.Table
         ``mean_score``, ``real_fraction``, ``low``, ``high``, ``n``: as
-        `evaluate.reliability` gives it. Empty bins are left out.
+        `evaluate.reliability` gives it. Empty bins are left out. There is no legend,
+        which could only hide points: the line is where scores are probabilities.
     ax : matplotlib.axes.Axes
     """
     some = table[np.asarray(table["n"]) > 0]
-    ax.set(xlabel="mean score", ylabel="share that is real")
+    ax.set(xlabel="mean score", ylabel="share that is real (bars: 95 % interval)")
     ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-    ax.plot([0, 1], [0, 1], color=COLORS["other"], lw=1, label="perfect")
+    ax.plot([0, 1], [0, 1], color=COLORS["other"], lw=1)
     if not len(some):
         return draw_none(ax, "no scored candidate")
     share = np.asarray(some["real_fraction"])
@@ -141,11 +143,9 @@ def reliability(table, *, ax):
         fmt="o",
         color=COLORS["real"],
         capsize=2,
-        label="with 95 % interval",
     )
     for x, y, n in zip(some["mean_score"], share, some["n"], strict=True):
         ax.annotate(str(n), (x, y), (5, 4), textcoords="offset points", fontsize=8)
-    ax.legend(loc="lower right")
     return ax
 
 

@@ -8,7 +8,7 @@ from gmadet_nb.files.tables import as_floats
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none
 
 _LOGARITHMIC = ("snr",)
-_N_BINS = 25
+_MAX_BINS = 25
 
 
 def kept(table, *, ax):
@@ -22,7 +22,7 @@ def kept(table, *, ax):
     """
     ax.set(xlabel="kept by the classifier, S/N above 10")
     if not len(table):
-        return draw_none(ax, "no real source to count")
+        return draw_none(ax, "no real source with an S/N above 10")
     names = list(dict.fromkeys(str(name) for name in table["population"]))
     y = np.arange(len(table))
     for number, name in enumerate(names):
@@ -72,7 +72,9 @@ def shift(first, second, table, words, *, names, axes):
         both = np.concatenate(values)
         low, high = np.percentile(both, [0.5, 99.5])
         space = np.geomspace if column in _LOGARITHMIC else np.linspace
-        edges = space(low, high if high > low else low + 1, _N_BINS + 1)
+        # About as many as a sample's root: a few objects in many bins are a comb.
+        n_bins = int(np.clip(2 * np.sqrt(min(map(len, values))), 4, _MAX_BINS))
+        edges = space(low, high if high > low else low + 1, n_bins + 1)
         for some, name, color, width in zip(
             values, names, ("real", "other"), (1.8, 2.8), strict=True
         ):

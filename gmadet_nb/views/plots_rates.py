@@ -4,14 +4,21 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.ticker import PercentFormatter
 
+from gmadet_nb.files.rundir import EMPTY
+from gmadet_nb.learning.completeness import binomial_interval
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none
 
 _KINDS = (("tpr", "n_real", "real", "o"), ("fpr", "n_bogus", "bogus", "s"))
-_MAX_NAMES = 12  # more stand as numbers
+_MAX_BINS = 24  # of more, neighbours are drawn together
+_N_POOLED = 12
+_FEW = 10  # candidates in a bin, below which it is drawn pale
 
 
 def rates(table, quantities, *, target_fpr, axes):
     """Draw TPR and FPR against what they may depend on, with 95% intervals.
+
+    Bins without a candidate are left out, and those with fewer than 10 are pale. Of
+    more than 24 bins (exposures, as a rule) neighbours are counted together.
 
     Parameters
     ----------
@@ -26,15 +33,19 @@ def rates(table, quantities, *, target_fpr, axes):
     """
     for column, (quantity, words) in enumerate(quantities.items()):
         some = table[np.asarray(table["quantity"]) == quantity]
+        axes[0, column].set_title(words)
         for ax, (rate, n_name, color, marker) in zip(
             axes[:, column], _KINDS, strict=True
         ):
-            if not np.sum(some[n_name]):
+            if len(table) and not len(some):
+                draw_none(ax, "not measured")
+            elif not np.sum(some[n_name]):
                 draw_none(ax, f"no {color}")
-                continue
-            _rate(some, rate, n_name, color=color, marker=marker, ax=ax)
-        axes[1, column].set_xlabel(words)
+            else:
+                _rate(_pool(some, rate, n_name), color=color, marker=marker, ax=ax)
     for ax in axes[1]:
+        if ax.get_gid() == EMPTY:
+            continue
         ax.axhline(target_fpr, color=COLORS["limit"], lw=1, ls=":", zorder=0)
         # A threshold at 1% must be seen beside an interval that reaches to 30%.
         ax.set_yscale("symlog", linthresh=target_fpr, linscale=0.6)
@@ -43,6 +54,8 @@ def rates(table, quantities, *, target_fpr, axes):
         ax.yaxis.set_major_formatter(PercentFormatter(1))
         ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     for ax in axes[0]:
+        if ax.get_gid() == EMPTY:
+            continue
         ax.set_ylim(-0.03, 1.05)
         ax.yaxis.set_major_formatter(PercentFormatter(1))
     axes[0, 0].set_ylabel("TPR: real ones kept")
@@ -50,30 +63,38 @@ def rates(table, quantities, *, target_fpr, axes):
     return axes
 
 
-def _rate(table, rate, n_name, *, color, marker, ax):
+def _pool(table, rate, n_name):
+    """Return name, number, rate and interval of the bins that hold something.
+
+    Of too many, neighbours are one: named by their numbers in the whole table.
+    """
+    n = np.asarray(table[n_name])
+    rows = np.flatnonzero(n)
+    if len(rows) <= _MAX_BINS:
+        some = table[rows]
+        found = [list(some["bin"]), n[rows]]
+        return found + [np.asarray(some[rate + end]) for end in ("", "_low", "_high")]
+    k = np.round(n[rows] * np.asarray(table[rate])[rows]).astype(int)
+    groups = np.array_split(np.arange(len(rows)), _N_POOLED)
+    names = [f"no. {rows[g[0]] + 1} to {rows[g[-1]] + 1}" for g in groups]
+    n, k = (np.array([some[g].sum() for g in groups]) for some in (n[rows], k))
+    return [names, n, k / n, *binomial_interval(k, n)]
+
+
+def _rate(bins, *, color, marker, ax):
     """Draw one rate against the bins, the number of candidates at each."""
-    value = np.asarray(table[rate], float)
-    known = np.isfinite(value)
-    x = np.arange(len(table))
-    spread = value - table[f"{rate}_low"], table[f"{rate}_high"] - value
-    ax.errorbar(
-        x[known],
-        value[known],
-        np.clip(np.array(spread)[:, known], 0, None),
-        fmt=marker,
-        color=COLORS[color],
-        ms=5,
-        capsize=2,
-    )
-    few = len(table) <= _MAX_NAMES
-    names = [str(name) if few else str(i + 1) for i, name in enumerate(table["bin"])]
-    step = max(len(table) // _MAX_NAMES, 1)
-    if few:
-        names = [f"{name} ({n})" for name, n in zip(names, table[n_name], strict=True)]
-    ax.set_xticks(x[::step], names[::step], rotation=60 if few else 0, fontsize=8)
-    if few:
-        ax.set_xticks(x, names, rotation=60, ha="right", rotation_mode="anchor")
-    ax.set_xlim(-0.6, len(table) - 0.4)
+    names, n, value, low, high = bins
+    x = np.arange(len(names))
+    spread = np.clip([value - low, high - value], 0, None)
+    for some, alpha in ((n >= _FEW, 1.0), (n < _FEW, 0.35)):
+        if some.any():
+            style = {"fmt": marker, "ms": 5, "capsize": 2, "alpha": alpha}
+            error = spread[:, some]
+            ax.errorbar(x[some], value[some], error, color=COLORS[color], **style)
+    labels = [f"{name} ({m})" for name, m in zip(names, n, strict=True)]
+    style = {"rotation": 60, "ha": "right", "rotation_mode": "anchor", "fontsize": 8}
+    ax.set_xticks(x, labels, **style)
+    ax.set_xlim(-0.6, len(names) - 0.4)
 
 
 def stages(table, fits, *, axes):

@@ -48,8 +48,9 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
             f"A sheet needs one caption a cutout, got {len(captions)} for {n} cutouts."
         )
     n_rows = max(1, -(-n // n_columns))
-    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
+    captions = [_narrow(text, int(72 * inch / (0.58 * 5))) for text in captions]
+    lines = max((caption.count("\n") + 1 for caption in captions), default=1)
     longest = max(
         (len(line) for text in captions for line in text.split("\n")), default=1
     )
@@ -85,7 +86,7 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
             bottom = y + 1.03 * plane + 1
             ax.imshow(
                 grey[index, ..., plane],
-                cmap=_palette(),
+                cmap=grey_and_missing(),
                 vmin=0,
                 vmax=255,
                 origin="lower",
@@ -137,7 +138,17 @@ def candidate_sheet(store, candidate_ids, captions, *, title=""):
     return cutout_sheet(store.read(candidate_ids), texts, title=title)
 
 
-def _palette():
+def _narrow(text, n_letters):
+    """Break lines that are wider than a cutout in the smallest font: long names."""
+    width = max(n_letters, 1)
+    return "\n".join(
+        line[start : start + width]
+        for line in text.split("\n")
+        for start in range(0, max(len(line), 1), width)
+    )
+
+
+def grey_and_missing():
     """Return the grey levels 0 to `WHITE`, then a gap and the one of no measurement."""
     levels = np.linspace(0, 1, WHITE + 1)[:, None] * np.ones(3)
     return ListedColormap(np.vstack([levels, np.ones(3), NO_MEASUREMENT_COLOR]))

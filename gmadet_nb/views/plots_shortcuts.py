@@ -86,11 +86,14 @@ def coverage(trained, wanted, *, ax):
     trained, wanted : (n,), (m,) array
         S/N. The shade is between the 1st and the 99th percentile of the former.
     """
+    ax.set(xlabel="S/N", ylabel="share per bin")
+    if not len(trained):
+        return draw_none(ax, "the model's folder lists no real ones")
     trained, wanted = (as_floats(values) for values in (trained, wanted))
     trained, wanted = (v[np.isfinite(v) & (v > 0)] for v in (trained, wanted))
-    ax.set(xlabel="S/N", ylabel="share per bin")
-    if not len(trained) or not len(wanted):
-        return draw_none(ax, "the model keeps no real ones")
+    for values, what in ((trained, "real one that trained"), (wanted, "candidate")):
+        if not len(values):
+            return draw_none(ax, f"no {what} has an S/N")
     both = np.concatenate([trained, wanted])
     edges = np.geomspace(both.min(), both.max() * 1.001, 26)
     ax.axvspan(*np.percentile(trained, [1, 99]), color=COLORS["real"], alpha=0.12, lw=0)

@@ -1,11 +1,14 @@
 """Figures of how far a score can be trusted: data first, ``ax`` last and returned."""
 
+from textwrap import fill
+
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gmadet_nb.learning.curves import precision_at
+from gmadet_nb.views.plots_sheets import grey_and_missing
 from gmadet_nb.views.stretch import stretch_triplets
 from gmadet_nb.views.style import COLORS, MARKERS, SERIES, draw_none, legend_above
 
@@ -41,7 +44,8 @@ def precision_recall(curve, *, threshold, bogus_per_real, ax):
     ):
         ax.plot(recall, values, line, color=color, lw=2, label=label)
         if at is not None:
-            ax.plot(recall[at], values[at], "D", color=COLORS["marker"])
+            mark = "at the threshold" if line == "-" else None
+            ax.plot(recall[at], values[at], "D", color=COLORS["marker"], label=mark)
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.04))
     legend_above(ax)
     return ax
@@ -96,7 +100,7 @@ def confusion_matrix(counts, *, ax):
     return ax
 
 
-def learning_curve(curve, *, axes):
+def learning_curve(curve, *, axes, why_not="too few candidates"):
     """Draw the TPR against the number of real and of bogus candidates.
 
     Parameters
@@ -104,14 +108,17 @@ def learning_curve(curve, *, axes):
     curve : astropy.table.Table
         From `gmadet_nb.learning.learning_curve.learning_curve`.
     axes : two axes
+    why_not : str
+        What to say where there is no curve.
     """
+    text = fill(why_not, 36)
     for ax, kind, marker in zip(axes, ("real", "bogus"), MARKERS, strict=False):
         some = curve[curve["varied"] == kind]
         ax.set(xlabel=f"{kind} candidates to train on", ylabel="TPR on the test part")
         if kind == "bogus":
             ax.set_xlabel("bogus candidates to train on (their share at the points)")
         if not len(some):
-            draw_none(ax, "too few candidates")
+            draw_none(ax, "too few candidates" if len(curve) else text)
             continue
         tpr = np.asarray(some["tpr"])
         spread = tpr - some["low"], some["high"] - tpr
@@ -154,7 +161,7 @@ def explanations(pixels, maps, captions, *, axes):
         zip(grey, maps, captions, strict=True)
     ):
         above, below = axes[0, column], axes[1, column]
-        above.imshow(image, cmap="gray", vmin=0, vmax=253)
+        above.imshow(image, cmap=grey_and_missing(), vmin=0, vmax=255)
         reach = max(np.abs(shares).max(), _NOTHING)
         below.imshow(shares, cmap=_DIVERGING, vmin=-reach, vmax=reach)
         above.set_title(text, fontsize=9)
@@ -192,6 +199,7 @@ def explanation_sheet(groups, *, why_none="no candidate to explain"):
         for ax in axes[:, len(pixels) :].ravel():
             ax.axis("off")
         explanations(pixels, maps, captions, axes=axes)
+        _for_and_against(part, axes)
     return figure
 
 
@@ -217,6 +225,14 @@ def auc_by_snr(table, *, ax):
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     ax.set_ylim(0.45, 1.02)
     return ax
+
+
+def _for_and_against(part, axes):
+    """Draw the scale of explanation maps: each has its own reach, below it."""
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-1, 1), _DIVERGING)
+    bar = part.colorbar(scale, ax=axes[1], shrink=0.9, aspect=12)
+    bar.set_ticks([-1, 0, 1], labels=["- reach: bogus", "0", "+ reach: real"])
+    bar.ax.tick_params(labelsize=8, length=0)
 
 
 def _at(curve, threshold):

@@ -2,6 +2,8 @@
 
 import seaborn as sns
 
+from gmadet_nb.files.rundir import EMPTY
+
 _BLUE, _ORANGE, _GREEN, _RED, _PURPLE, _BROWN, _PINK, _GREY = sns.color_palette(
     "colorblind"
 )[:8]
@@ -48,8 +50,11 @@ def use_style():
 
 
 def draw_none(ax, text="none"):
-    """Say in an empty panel that there was nothing to draw."""
-    ax.set(xticks=[], yticks=[])
+    """Say in an empty panel that there was nothing to draw.
+
+    `RunDir.save_figure` knows a figure of such panels alone by their mark.
+    """
+    ax.set(xticks=[], yticks=[], gid=EMPTY)
     ax.text(
         0.5,
         0.5,
