@@ -36,6 +36,7 @@ bench-label: $(STAMP)
 # Ours beside cuts and the networks of others; hours, and goes on where it stopped.
 bench-classifier: $(STAMP)
 	REALDATA=$(REALDATA) $(BIN)/python -m benchmarks.classifier
+	$(BIN)/python -m benchmarks.classifier_page
 
 lock:
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \

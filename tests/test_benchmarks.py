@@ -14,6 +14,7 @@ from benchmarks import (
     bench_suspects,
     classifier_figures,
     classifier_kept,
+    classifier_page,
     classifier_verdict,
     classifier_work,
 )
@@ -273,3 +274,25 @@ def test_verdict_names_the_best_other_and_counts_the_sets_we_are_out_of():
     # 0.95 is within 0.945 +- 0.01.
     assert said["ours above the interval of gmadet as published: sets of 2"] == 1
     assert not any("otrain" in figure for figure in said)
+
+
+def test_page_holds_each_classifier_once_with_what_was_measured():
+    def row(figure, value, **more):
+        return {"figure": figure, "value": value, "unit": "%"} | more
+
+    ends = {"low": 96.0, "high": 99.5, "n_seeds": 3}
+    rows = [
+        row("tres1: fused: TPR at S/N above 10", 98.7, **ends),
+        row("tres1: fused: TPR at S/N 5 to 10", 93.4, n_seeds=3),
+        row("tres1: fused: FPR found, all seeds together, of 438 bogus", 1.37),
+        row("tres1: fused: training, a 5th: one network and its trees", 40.0),
+        row("tres1: ours less the best other (trees alone): TPR at all S/N", 0.3),
+    ]
+    lines = classifier_page.tables_of(rows)
+    assert lines[0] == "## tres1"
+    (line,) = [line for line in lines if "fused" in line]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == [
+        *("fused", "98.7 (96.0 to 99.5)", "93.4", "1.4", "", "", "", "3"),
+    ]
+    assert len(lines) == 6
