@@ -37,6 +37,10 @@ PARAMETERS = {
         "show_mag_range: list = []  # [mag] from one to the other",
         "show_labels: list = []  # only these",
     ],
+    "08_train": [
+        'network: str = "small"  # small, gmadet, otrain or vgg6',
+        'initial_model: str = ""  # model folder to start from, or empty',
+    ],
     "09_infer": ['model: str = ""  # folder of model.json, empty for its own'],
     "10_check_inference": [
         'workflow: str = "train"  # train or apply',

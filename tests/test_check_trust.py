@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from toy_candidates import make_measured
 from toy_cutouts import make_candidates, write_store
 
-from gmadet_nb.errors import BadParameterError
+from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import (
     check_explain,
@@ -120,6 +120,23 @@ def test_real_ones_are_kept_with_the_model_and_read_again(night, tmp_path):
     assert again.colnames == real.colnames
     assert np.array_equal(again["near_galaxy"], real["near_galaxy"], equal_nan=True)
     assert len(check_populations.read_real(tmp_path / "none")) == 0
+
+
+def test_real_ones_of_another_model_or_cut_short_are_refused(night, tmp_path):
+    check_populations.write_real(tmp_path, make_real(night[0], human=3))
+    path, card = tmp_path / "real.ecsv", tmp_path / "model.json"
+    whole = path.read_text()
+    path.write_text(whole[:-40])
+    with pytest.raises(BadInputError, match=r"real\.ecsv'.*cannot be read"):
+        check_populations.read_real(tmp_path)
+    card.write_text(json.dumps({"files": {"real.ecsv": "hash of another"}}))
+    with pytest.raises(BadInputError, match=r"real\.ecsv' must be the file that"):
+        check_populations.read_real(tmp_path)
+    path.unlink()
+    with pytest.raises(BadInputError, match=r"There is no real\.ecsv"):
+        check_populations.read_real(tmp_path)
+    card.write_text("{}")  # of an earlier version, which wrote none
+    assert len(check_populations.read_real(tmp_path)) == 0
 
 
 def test_transients_that_fall_behind_the_injected_ones_are_said(night):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import fake_chain
 import pytest
@@ -15,6 +16,7 @@ from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.runner import campaign_status, run_campaign
 from gmadet_nb.campaign.stages import WORKFLOWS, producers, select_stages
 from gmadet_nb.errors import BadInputError, BadParameterError, StageError
+from gmadet_nb.learning.model_files import hash_files
 
 MADE_OF_STAMPS = "# Made of the stamps of 'a.npz'.\nworkflow: stamps\ncutout_size: 63\n"
 OF_STAMPS_FIRST_VERSION = MADE_OF_STAMPS.replace("workflow: stamps\n", "")
@@ -139,7 +141,7 @@ def test_labels_are_nobodys_product_and_suspects_make_no_circle():
         ("reference=stak", "reference must be.*'stak' is no file.*mean 'stack'"),
         ("reference=no/such.fits", "'no/such.fits' is no file"),
         ("model=nowhere", "model must be a folder, and 'nowhere' is none"),
-        ("model=images", r"a folder with model\.json in it, and 'images' has none"),
+        ("model=images", r"a whole model folder\. There is no model\.json in 'images'"),
         ("truth=nowhere.ecsv", "truth must be a table"),
         ('known_objects=["nowhere.csv"]', "must name tables, and 'nowhere.csv' is no"),
         ("known_objects=nowhere.csv", "must be a list, such as .*variables.csv"),
@@ -179,6 +181,65 @@ def test_a_model_of_cutouts_of_another_size_is_refused(chain, workflow):
     assert not chain.run.exists()
     campaign = chain.open(*choices, "cutout_size=48")
     check_paths(campaign, campaign.stages)
+
+
+def write_model(folder, **card):
+    """Write a model folder of which the card says what the runner reads."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(folder / "model.keras", "w") as file:
+        file.writestr("config.json", "{}")
+    (folder / "model.onnx").write_bytes(b"networks")
+    whole = {"input": {"size": 32}, "network": "small", "files": hash_files(folder)}
+    (folder / "model.json").write_text(json.dumps(whole | card))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "content", "message"),
+    [
+        ("model", "model.onnx", b"another", "must be the file that"),
+        ("model", "model.json", b'{"input": {"si', "is no readable JSON"),
+        ("model", "model.json", None, "interrupted there.*start it again"),
+        ("initial_model", "model.keras", b"another", "must be the file that"),
+        ("initial_model", "model.keras", None, "There is no model.keras in"),
+    ],
+)
+def test_a_model_that_is_not_whole_is_refused(chain, name, file, content, message):
+    path = write_model(chain.folder / "model") / file
+    check_paths(chain.open(f"{name}=model"), WORKFLOWS["train"])
+    path.write_bytes(content) if content else path.unlink()
+    with pytest.raises(BadParameterError, match=message):
+        chain.start(f"{name}=model")
+    assert not chain.run.exists()
+
+
+def test_a_wrong_initial_model_leaves_the_training_as_it_is(chain):
+    chain.start()
+    write_model(chain.folder / "other", network="vgg6")
+    with pytest.raises(BadParameterError, match="Set network to 'vgg6'"):
+        chain.start("initial_model=other")
+    write_model(chain.folder / "other", files={})
+    (chain.folder / "other/model.keras").write_bytes(b"garbage")
+    with pytest.raises(BadParameterError, match="is no whole Keras file"):
+        chain.start("initial_model=other")
+    assert chain.reasons()["08_train"] == ""
+
+
+def test_a_call_that_fails_leaves_results_that_are_still_whole(chain):
+    good = fake_chain.writing_cell("02_simulate")
+    chain.start(last="02")
+    chain.replace_cell("02_simulate", "assert seed < 9, 'too many'", good)
+    assert chain.start(last="02") == ["02_simulate"]
+    with pytest.raises(StageError, match="too many"):
+        chain.start("seed=9", last="02")
+    assert chain.reasons()["02_simulate"] == ""
+    assert chain.reasons("seed=9")["02_simulate"] == "seed changed from 1 to 9"
+    spoil = "open(run_dir + '/simulated_objects.ecsv', 'w').write('spoilt')"
+    chain.replace_cell("02_simulate", spoil, "1 / 0")
+    with pytest.raises(StageError, match="ZeroDivisionError"):
+        chain.start(last="02")
+    chain.replace_cell("02_simulate", "assert seed < 9, 'too many'", good)
+    assert chain.reasons()["02_simulate"] == "it has not finished here yet"
 
 
 @pytest.mark.parametrize("workflow", ["apply", "stamps"])
@@ -516,6 +577,15 @@ def is_alive(pid):
         return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+def is_locked(run):
+    with (run / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, number):
     process, kernel = start_process(chain)
@@ -530,7 +600,7 @@ def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, n
         if is_alive(kernel):
             with pytest.raises(BadInputError, match="in use by another runner"):
                 chain.start(last="01")
-        wait_until(lambda: not is_alive(kernel))
+        wait_until(lambda: not (is_alive(kernel) or is_locked(chain.run)))
     assert list(chain.folder.glob("kernel-*")) == []
     assert list(chain.manifest()) == ["01_images"]
     with pytest.raises(BadInputError, match="03_detect needs 02_simulate"):

@@ -526,11 +526,12 @@ def test_broken_model_folders_are_refused(trained, tmp_path):
     (tmp_path / scorer.CARD).write_text(json.dumps(older))
     with refused(r"no whole model card of this version.*fusion"):
         scorer.load_model(tmp_path)
+    del card["files"]  # as an earlier version wrote it: any file is taken
     (tmp_path / scorer.CARD).write_text(json.dumps(card))
     with refused(r"no model\.onnx"):
         scorer.load_model(tmp_path)
     (tmp_path / scorer.ONNX).write_bytes(b"garbage")
-    with refused("no trees at"):
+    with refused(r"no trees\.onnx"):
         scorer.load_model(tmp_path)
     shutil.copy(trained.run.model_dir / scorer.TREES, tmp_path)
     with refused("cannot be loaded"):
@@ -538,6 +539,39 @@ def test_broken_model_folders_are_refused(trained, tmp_path):
     card["input"]["planes"].reverse()
     (tmp_path / scorer.CARD).write_text(json.dumps(card))
     with refused("takes the planes"):
+        scorer.load_model(tmp_path)
+
+
+def test_a_model_with_a_file_of_another_one_is_refused(trained, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(trained.run.model_dir, folder)
+    scorer.load_model(folder)
+    for name, engine in (
+        (scorer.ONNX, "onnx"),
+        (scorer.TREES, "onnx"),
+        (scorer.KERAS, "keras"),
+    ):
+        path = folder / name
+        whole = path.read_bytes()
+        path.write_bytes(whole + b"of another model")
+        with pytest.raises(
+            BadInputError, match=rf"{name}' must be the file that model"
+        ):
+            scorer.load_model(folder, engine=engine)
+        path.write_bytes(whole)
+
+
+@pytest.mark.parametrize("left", [scorer.KERAS, "folds"])
+def test_a_model_whose_training_was_interrupted_is_told(tmp_path, left):
+    (tmp_path / left).mkdir()
+    with pytest.raises(BadInputError, match=r"interrupted there.*start it again"):
+        scorer.load_model(tmp_path)
+
+
+def test_a_card_that_was_cut_short_is_told(trained, tmp_path):
+    whole = (trained.run.model_dir / scorer.CARD).read_text()
+    (tmp_path / scorer.CARD).write_text(whole[:-100])
+    with pytest.raises(BadInputError, match="is no readable JSON"):
         scorer.load_model(tmp_path)
 
 

@@ -204,10 +204,17 @@ def test_a_model_that_does_not_fit_is_refused(other, tmp_path):
         read(folder, size=32)
     with pytest.raises(BadInputError, match="Set network to 'small'"):
         read(folder, network="vgg6")
-    (folder / scorer.KERAS).write_bytes(b"garbage")
-    with pytest.raises(BadInputError, match="cannot be loaded"):
+    whole = (folder / scorer.KERAS).read_bytes()
+    (folder / scorer.KERAS).write_bytes(whole[:-1000])
+    with pytest.raises(BadInputError, match=r"must be the file that model\.json"):
         read(folder)
     card = json.loads((folder / scorer.CARD).read_text())
+    del card["files"]  # as an earlier version wrote it
+    (folder / scorer.CARD).write_text(json.dumps(card))
+    with pytest.raises(BadInputError, match="is no whole Keras file"):
+        read(folder)
+    (folder / scorer.KERAS).write_bytes(whole)
+    assert len(read(folder).weights) == 2
     card["input"]["planes"].reverse()
     (folder / scorer.CARD).write_text(json.dumps(card))
     with pytest.raises(BadInputError, match="takes the planes"):

@@ -1,6 +1,5 @@
 """What must hold before a campaign starts: its paths, and whose the run folder is."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,6 +8,17 @@ from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.fits_files import find_images
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.files.telescopes import load_telescope
+from gmadet_nb.learning.model_files import (
+    CARD,
+    FILES,
+    KERAS,
+    ONNX,
+    REAL,
+    TREES,
+    check_file,
+    check_network,
+    load_card,
+)
 from gmadet_nb.sky.catalogs import read_known
 
 REFERENCE_CHOICES = ("stack", "best")
@@ -64,8 +74,8 @@ def check_paths(campaign, stages):
         size = campaign.parameters["04_cutouts"].get("cutout_size")
         if "model" in given:
             _check_model(given["model"], campaign.workflow, size)
-        if given.get("initial_model"):
-            _check_model(given["initial_model"], "", size, name="initial_model")
+        if initial := given.get("initial_model"):
+            _check_initial(initial, size, campaign.parameters["08_train"]["network"])
         if given.get("truth") and not Path(given["truth"]).is_file():
             raise BadInputError(
                 f"truth must be a table, and {given['truth']!r} is no file."
@@ -162,28 +172,27 @@ def _check_reference(value, parameters):
 
 
 def _check_model(value, workflow, cutout_size, *, name="model"):
-    """Refuse a folder without a model, or with one of cutouts of another size."""
+    """Return the card of a model folder that is whole and of cutouts of this size."""
     if not value and workflow == "apply":
         raise BadInputError(
             "model must name the model folder of an earlier run (such as "
             "runs/demo/model) in the apply workflow, and is not set."
         )
     if not value:
-        return
+        return {}
     if not Path(value).is_dir():
         raise BadInputError(f"{name} must be a folder, and {value!r} is none.")
-    card = Path(value) / "model.json"
-    if not card.is_file():
-        raise BadInputError(
-            f"{name} must be a folder with model.json in it, and {value!r} has none. "
-            "Run the train workflow first."
-        )
     try:
-        size = json.loads(card.read_text(encoding="utf-8"))["input"]["size"]
-    except (ValueError, KeyError, TypeError):
+        card = load_card(value, advice="Run the train workflow first.")
+        for file in {ONNX, TREES, REAL} & set(card.get(FILES, {})):
+            check_file(value, file, card)
+        size = card["input"]["size"]
+    except BadInputError as error:
+        raise BadInputError(f"{name} must be a whole model folder. {error}") from None
+    except (KeyError, TypeError):
         raise BadInputError(
-            f"'{card}' must state the size of the model's cutouts and does not. Run "
-            "08_train again."
+            f"'{Path(value) / CARD}' must state the size of the model's cutouts and "
+            "does not. Run 08_train again."
         ) from None
     if cutout_size is not None and size != cutout_size:
         raise BadInputError(
@@ -191,6 +200,14 @@ def _check_model(value, workflow, cutout_size, *, name="model"):
             f"of {size} pixels, and cutout_size is {cutout_size}. Set cutout_size to "
             f"{size}, or take another model."
         )
+    return card
+
+
+def _check_initial(value, cutout_size, network):
+    """Refuse a model that this network cannot start from."""
+    card = _check_model(value, "", cutout_size, name="initial_model")
+    check_network(value, card, network)
+    check_file(value, KERAS, card)
 
 
 def _did_you_mean(value, choices):

@@ -125,6 +125,19 @@ def why_to_run(run, stage, entry, now):
     return ", ".join(reasons[:3] + more)
 
 
+def written_files(run):
+    """Return size and time of each file that a notebook may have written, by path."""
+    not_theirs = (run.manifest_path, run.params_path)
+    return {
+        path: _stat(path)
+        for path in run.root.rglob("*")
+        if path.is_file()
+        and not path.name.startswith(".")
+        and path not in not_theirs
+        and run.notebooks_dir not in path.parents
+    }
+
+
 def fingerprint(path):
     """Return a short text that changes when a file or folder does.
 

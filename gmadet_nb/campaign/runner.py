@@ -16,6 +16,7 @@ from gmadet_nb.campaign.manifest import (
     describe_outputs,
     versions,
     why_to_run,
+    written_files,
 )
 from gmadet_nb.campaign.plan import write_resolved
 from gmadet_nb.campaign.source_code import SourceCode
@@ -116,9 +117,6 @@ def campaign_status(campaign):
 
 def _run_stage(campaign, stage, sources, force, lock_fd, echo):
     """Run one stage if it must; return whether it ran."""
-    # Imported here: papermill takes a second, and a typo is to be told at once.
-    from gmadet_nb.campaign.kernels import run_notebook
-
     run, manifest = campaign.run, Manifest(campaign.run)
     _check_stages_it_needs(campaign, stage, manifest)
     now = _inputs_now(campaign, stage, sources)
@@ -127,16 +125,9 @@ def _run_stage(campaign, stage, sources, force, lock_fd, echo):
         echo(f"{stage.name} is up to date")
         return False
     echo(f"{stage.name} runs: {reason or 'forced'}")
-    manifest.forget(stage.name)
     # Whole seconds: the clock of a file system may be coarser than ours.
     started, start = int(time.time()), time.monotonic()
-    run_notebook(
-        campaign.notebook(stage.name),
-        run.notebooks_dir / f"{stage.name}.ipynb",
-        campaign.parameters[stage.name],
-        lock_fd=lock_fd,
-        echo=echo,
-    )
+    _run_notebook(campaign, stage, manifest, lock_fd, echo)
     seconds = time.monotonic() - start
     try:
         outputs = describe_outputs(run, stage)
@@ -155,6 +146,28 @@ def _run_stage(campaign, stage, sources, force, lock_fd, echo):
     )
     echo(f"{stage.name} done in {format_seconds(seconds)}")
     return True
+
+
+def _run_notebook(campaign, stage, manifest, lock_fd, echo):
+    """Run a notebook; the entry of an earlier run goes, unless nothing was written."""
+    # Imported here: papermill takes a second, and a typo is to be told at once.
+    from gmadet_nb.campaign.kernels import run_notebook
+
+    run, entry = campaign.run, manifest.entries.get(stage.name)
+    files = written_files(run)
+    manifest.forget(stage.name)
+    try:
+        run_notebook(
+            campaign.notebook(stage.name),
+            run.notebooks_dir / f"{stage.name}.ipynb",
+            campaign.parameters[stage.name],
+            lock_fd=lock_fd,
+            echo=echo,
+        )
+    except StageError:
+        if entry and written_files(run) == files:
+            manifest.record(stage.name, entry)
+        raise
 
 
 def _inputs_now(campaign, stage, sources):

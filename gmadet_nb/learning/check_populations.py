@@ -5,15 +5,22 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import atomic_path
 from gmadet_nb.files.tables import as_floats, rows_of
 from gmadet_nb.learning.domain_shift import compare_samples, describe_shift
+from gmadet_nb.learning.model_files import (
+    CARD,
+    FILES,
+    REAL,
+    check_file,
+    load_card,
+)
 from gmadet_nb.learning.populations import compare_populations, count_kept
 from gmadet_nb.learning.score_table import scores_of
 from gmadet_nb.learning.surroundings import add_known
 from gmadet_nb.sky.catalogs import REAL_KINDS
 
-FILE = "real.ecsv"
 #: What is compared, and how it is called.
 SHIFT = {"snr": "S/N", "fwhm_ratio": "FWHM / FWHM of the PSF", "mag": "magnitude [mag]"}
 # Fainter ones are lost to the noise: a difference there would be one of brightness.
@@ -81,16 +88,31 @@ def real_table(split, scores, candidates, crossmatch, *, threshold):
 
 def write_real(folder, table):
     """Keep a table of `real_table` with its model, for nights that it will judge."""
-    with atomic_path(Path(folder) / FILE) as temporary:
+    with atomic_path(Path(folder) / REAL) as temporary:
         table.write(temporary, format="ascii.ecsv")
 
 
 def read_real(folder):
-    """Read what `write_real` wrote; an empty table where a model has none."""
-    path = Path(folder) / FILE
-    if not path.is_file():
+    """Read what `write_real` wrote; an empty table where a model never had one.
+
+    Raises
+    ------
+    BadInputError
+        If it is gone, of another model than the card beside it, or cut short.
+    """
+    folder = Path(folder)
+    has_card = (folder / CARD).is_file()
+    card = load_card(folder, advice="") if has_card else {}
+    if not (folder / REAL).is_file() and REAL not in card.get(FILES, {}):
         return Table(names=list(_COLUMNS), dtype=list(_COLUMNS.values()))
-    return Table.read(path, format="ascii.ecsv")
+    path = check_file(folder, REAL, card)
+    try:
+        return Table.read(path, format="ascii.ecsv")
+    except ValueError as error:
+        raise BadInputError(
+            f"'{path}' must be the table of real candidates that 08_train wrote, and "
+            f"cannot be read ({error}). Run 08_train of its run again."
+        ) from error
 
 
 def populations(real, found, ranked):

@@ -17,15 +17,20 @@ from gmadet_nb.learning.dataset import count_parts
 from gmadet_nb.learning.features import FEATURES
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.likeness import describe_exposures
+from gmadet_nb.learning.model_files import (
+    CARD,
+    CHECKPOINTS,
+    FILES,
+    KERAS,
+    ONNX,
+    TREES,
+    hash_files,
+)
 from gmadet_nb.learning.networks import INPUT_PLANES, NoiseScaling
 from gmadet_nb.learning.scorer import (
-    CARD,
     FORMAT_VERSION,
-    KERAS,
     NETWORK,
-    ONNX,
     TREE_JUDGE,
-    TREES,
     onnx_network,
 )
 from gmadet_nb.learning.train import LEARNING_RATE, TUNING_RATE
@@ -33,7 +38,6 @@ from gmadet_nb.learning.trees import SETTINGS, save_trees
 from gmadet_nb.learning.weights import row_weights
 
 ONNX_TOLERANCE = 1e-5
-CHECKPOINTS = "folds"  # folder in the model folder
 # Of the two TensorFlows one is installed.
 DISTRIBUTIONS = (
     "gmadet_nb",
@@ -141,8 +145,9 @@ def save_model(folder, fused, *, store, split, training):
 def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
     """Write the card with its threshold and figures; the model is then complete.
 
-    It also says which telescopes, filters, pixel scales and FWHMs it was trained on.
-    The networks that were kept to go on after a break are removed.
+    It also says which telescopes, filters, pixel scales and FWHMs it was trained on,
+    and holds a hash of each file of the model. The networks that were kept to go on
+    after a break are removed.
 
     Parameters
     ----------
@@ -176,6 +181,7 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
         "metrics": metrics,
         "baselines": _rows(compared),
         "starts": _rows(starts),
+        FILES: hash_files(run.model_dir),
     }
     run.write_json(run.model_dir / CARD, card)
     shutil.rmtree(run.model_dir / CHECKPOINTS, ignore_errors=True)

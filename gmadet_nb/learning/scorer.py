@@ -1,6 +1,5 @@
 """A saved model: networks on pixels and trees on numbers, fused to one score."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,18 @@ from gmadet_nb.learning.calibration import logit, probability
 from gmadet_nb.learning.crossfit import mean_and_scatter
 from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.fusion import Fusion
+from gmadet_nb.learning.model_files import (
+    CARD,
+    KERAS,
+    ONNX,
+    TREES,
+    check_file,
+    load_card,
+)
 from gmadet_nb.learning.onnx_session import open_session, run_session
 from gmadet_nb.learning.trees import Trees
 from gmadet_nb.learning.unscored import why_unscored
 
-CARD, KERAS, ONNX, TREES = "model.json", "model.keras", "model.onnx", "trees.onnx"
 FORMAT_VERSION = 2
 NETWORK, TREE_JUDGE = "network", "trees"
 # A float32 probability near 1 is known to 6e-8: a logit of 15 is all that it tells.
@@ -174,8 +180,8 @@ def load_model(folder, *, engine="onnx"):
     Raises
     ------
     BadInputError
-        If a file is missing or broken, or the model takes something else than
-        science, reference and difference.
+        If a file is missing, broken or of another model than the card, or the model
+        takes something else than science, reference and difference.
     """
     return open_scorer(folder, read_card(folder), engine=engine)
 
@@ -185,12 +191,11 @@ def open_scorer(folder, card, *, engine="onnx"):
 
     As `load_model`.
     """
-    folder = Path(folder)
-    path = folder / {"onnx": ONNX, "keras": KERAS}[engine]
-    if not path.is_file():
-        raise BadInputError(f"There is no {path.name} in '{folder}'. Run 08_train.")
+    path = check_file(folder, {"onnx": ONNX, "keras": KERAS}[engine], card)
     fusion = Fusion.from_dict(card["fusion"])
-    trees = Trees(folder / TREES) if TREE_JUDGE in fusion.judges else None
+    trees = None
+    if TREE_JUDGE in fusion.judges:
+        trees = Trees(check_file(folder, TREES, card))
     predict = onnx_network(path) if engine == "onnx" else _keras_network(path)
     size = card["input"]["size"]
     return Scorer(predict, trees=trees, fusion=fusion, size=size, card=card)
@@ -218,20 +223,18 @@ def read_card(folder):
     BadInputError
         If there is none, it is not whole, or the model takes other planes.
     """
-    path = Path(folder) / CARD
-    if not path.is_file():
-        raise BadInputError(
-            f"There is no {CARD} in '{folder}'. Set model to the model folder of a run "
-            "that went through 08_train, or run 08_train here."
-        )
+    card = load_card(
+        folder,
+        advice="Set model to the model folder of a run that went through 08_train, or "
+        "run 08_train here.",
+    )
     try:
-        card = json.loads(path.read_text())
         planes, threshold = tuple(card["input"]["planes"]), card["threshold"]
         int(card["input"]["size"]), float(threshold), card["fusion"]["judges"]
     except (ValueError, KeyError, TypeError) as error:
         raise BadInputError(
-            f"'{path}' is no whole model card of this version ({error!r}). Run "
-            "08_train again."
+            f"'{Path(folder) / CARD}' is no whole model card of this version "
+            f"({error!r}). Run 08_train again."
         ) from error
     if planes != PLANES:
         raise BadInputError(

@@ -15,8 +15,9 @@ from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.features import COLUMNS, features_of
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.fused import fit_fused
+from gmadet_nb.learning.model_files import KERAS, check_file, check_network
 from gmadet_nb.learning.networks import keras
-from gmadet_nb.learning.scorer import KERAS, read_card
+from gmadet_nb.learning.scorer import read_card
 
 logger = logging.getLogger(__name__)
 
@@ -80,19 +81,16 @@ def read_initial(folder, *, network, size):
     """
     if not folder:
         return None
-    card, path = read_card(folder), Path(folder) / KERAS
-    its_size, its_network = card["input"]["size"], card["network"]
+    card = read_card(folder)
+    its_size = card["input"]["size"]
     if its_size != size:
         raise BadInputError(
             f"initial_model must be of cutouts of the same size: '{folder}' was made "
             f"for {its_size} x {its_size} pixels, these are {size} x {size}. Set "
             f"cutout_size to {its_size} in 04_cutouts or take another model."
         )
-    if its_network != network:
-        raise BadInputError(
-            f"initial_model must be of the same network: '{folder}' is of "
-            f"{its_network!r}, network is {network!r}. Set network to {its_network!r}."
-        )
+    check_network(folder, card, network)
+    path = check_file(folder, KERAS, card)
     try:
         model = keras.saving.load_model(path, safe_mode=True, compile=False)
         cores = [
