@@ -131,11 +131,14 @@ def test_what_the_crossmatch_knows_is_joined_by_candidate():
     candidates = Table({"candidate_id": ["b", "a", "c", "x"]})
     crossmatch = Table({"candidate_id": ["a", "", "b", "c"]})
     crossmatch["known_kind"] = ["variable", "", "", ""]
+    crossmatch["known_name"] = ["V1", "", "", ""]
+    crossmatch["known_separation"] = [0.3, np.nan, np.nan, np.nan]
     crossmatch["galaxy_distance"] = [1.0, np.nan, 7.0, np.nan]
     crossmatch["galaxy_radii"] = [0.9, np.nan, 1.1, np.nan]
     table = add_known(candidates, crossmatch)
 
     assert list(table["known_kind"]) == ["", "variable", "", ""]
+    assert (table["known_name"][1], table["known_separation"][1]) == ("V1", 0.3)
     assert list(table["on_galaxy"][:2]) == [0, 1]
     assert np.isnan(table["on_galaxy"][2:]).all()
     assert table["galaxy_distance"][0] == 7
@@ -144,5 +147,5 @@ def test_what_the_crossmatch_knows_is_joined_by_candidate():
 def test_a_crossmatch_of_an_earlier_version_knows_nothing():
     table = add_known(Table({"candidate_id": ["a"]}), Table({"candidate_id": ["a"]}))
 
-    assert list(table["known_kind"]) == [""]
+    assert (table["known_kind"][0], table["known_name"][0]) == ("", "")
     assert np.isnan(table["on_galaxy"]).all()

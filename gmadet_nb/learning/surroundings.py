@@ -4,7 +4,8 @@ import numpy as np
 
 from gmadet_nb.files.tables import as_floats, rows_of
 
-_NUMBERS = ("galaxy_distance", "galaxy_radii")
+_TEXTS = ("known_kind", "known_name")
+_NUMBERS = ("known_separation", "galaxy_distance", "galaxy_radii")
 
 
 def add_known(table, crossmatch):
@@ -15,27 +16,30 @@ def add_known(table, crossmatch):
     table : astropy.table.Table
         ``candidate_id``.
     crossmatch : astropy.table.Table
-        ``candidate_id`` and what there is of ``known_kind``, ``galaxy_distance``
-        [pixel] and ``galaxy_radii``.
+        ``candidate_id`` and what there is of ``known_kind``, ``known_name``,
+        ``known_separation`` [arcsec], ``galaxy_distance`` [pixel] and
+        ``galaxy_radii``.
 
     Returns
     -------
     astropy.table.Table
-        The same rows with ``known_kind`` ("" where nothing is known),
-        ``galaxy_distance``, ``galaxy_radii``, and ``on_galaxy``: 1 within one
-        half-light radius, 0 farther out; all NaN where no galaxies were looked for.
+        The same rows with these, "" and NaN where nothing is known, and
+        ``on_galaxy``: 1 within one half-light radius, 0 farther out, NaN where no
+        galaxies were looked for.
     """
     table = table.copy()
     row = rows_of(table["candidate_id"], crossmatch["candidate_id"], absent=-1)
-    kinds = np.full(len(crossmatch), "")
-    if "known_kind" in crossmatch.colnames:
-        kinds = np.asarray(crossmatch["known_kind"]).astype(str)
-    table["known_kind"] = np.append(kinds, "")[row]
+    for name in _TEXTS:
+        texts = np.full(len(crossmatch), "")
+        if name in crossmatch.colnames:
+            texts = np.asarray(crossmatch[name]).astype(str)
+        table[name] = np.append(texts, "")[row]
     for name in _NUMBERS:
         values = np.full(len(crossmatch), np.nan)
         if name in crossmatch.colnames:
             values = as_floats(crossmatch[name])
         table[name] = np.append(values, np.nan)[row]
+    table["known_separation"].unit, table["galaxy_distance"].unit = "arcsec", "pix"
     radii = as_floats(table["galaxy_radii"])
     table["on_galaxy"] = np.where(np.isnan(radii), np.nan, radii <= 1)
     return table
