@@ -143,6 +143,20 @@ def test_a_few_bogus_more_than_wanted_are_chance(sky):
     assert warn_of_halves(table) == []
 
 
+def test_a_threshold_that_one_of_a_few_bogus_sets_says_nothing_of_real_ones(sky):
+    real, snr, groups, rng = sky
+    shape = real + 0.3 * rng.standard_normal(N)
+    outlier = np.flatnonzero(~real & (snr > 30))[0]
+    shape[outlier] = 2.0  # above all but Phi(-3.3) of the real ones
+    few = np.flatnonzero(~real & (snr > 20))[:40]
+    keep = np.unique([*np.flatnonzero(real | (snr < 20)), *few, outlier])
+    real, snr, groups, shape = (one[keep] for one in (real, snr, groups, shape))
+    table = judge_other_half(fit_sign(shape, real), real, snr, groups, target_fpr=0.01)
+    assert table["tpr_high"][0] < 0.1
+    assert table["tpr_same_low"][0] > 0.5
+    assert warn_of_halves(table) == []
+
+
 def test_too_few_of_a_kind_are_not_halved():
     nothing = np.zeros(50, bool)
     table = judge_other_half(

@@ -77,7 +77,8 @@ def warn_of_halves(halves):
 
     Rates are warned of where their 95 % intervals say so: a false-positive rate above
     1.5 times the wanted one and above what its choice allowed, a true-positive rate
-    that has lost 0.05.
+    that has lost 0.05. A threshold that the highest of a few bogus sets keeps little
+    for no other reason: with fewer than 3 / target_fpr the latter is not looked at.
 
     Parameters
     ----------
@@ -89,6 +90,7 @@ def warn_of_halves(halves):
     list of str
     """
     words, target = [], halves.meta["target_fpr"]
+    enough = min(halves["n_bogus"]) >= 3 / target
     for row in halves:
         other = "bright" if row["judged"] == "faint" else "faint"
         if row["same"] - row["other"] > _LOST_AUC:
@@ -106,7 +108,7 @@ def warn_of_halves(halves):
                 "Inject and label over the whole range (snr_range in 02_simulate)."
             )
         lost = row["tpr_same_value"] - row["tpr_value"]
-        if lost > _LOST_TPR and row["tpr_high"] < row["tpr_same_low"]:
+        if enough and lost > _LOST_TPR and row["tpr_high"] < row["tpr_same_low"]:
             words.append(
                 f"A threshold for the {other} half of the S/N range keeps "
                 f"{_in_words(row, 'tpr')} of the real {row['judged']} ones, and "
