@@ -4,6 +4,7 @@ from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.learning import baselines, crossfit, part_metrics
+from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.folds import Folds
 
 
@@ -90,3 +91,40 @@ def test_without_bogus_there_is_no_threshold():
     split, scores, candidates = make_set(0)
     with pytest.raises(BadInputError, match="chosen from bogus candidates, got none"):
         baselines.compare(split, scores, candidates, target_fpr=0.01)
+
+
+def row(judge, k, n=100):
+    found = rate(k, n)
+    values = {"tpr": found["value"], "tpr_low": found["low"], "tpr_high": found["high"]}
+    return {"judge": judge, "auc": 0.9} | values
+
+
+def test_the_verdict_names_the_best_rival_and_says_what_chance_explains():
+    rows = [row("S/N cut", 10), row("PSF-chi2 cut", 50), row("trees alone", 95)]
+    rows += [row("networks alone", 86), row("fused", 93)]
+    parts, cuts = baselines.verdict(rows)
+    assert "keeps 93.0%, the best of these (trees alone) 95.0%" in parts
+    assert "may be chance" in parts
+    assert "(PSF-chi2 cut) 50.0%: the model is clearly better" in cuts
+    _, cuts = baselines.verdict([*rows[2:], row("S/N cut", 100)])
+    assert "clearly" not in cuts
+    _, cuts = baselines.verdict([*rows[2:4], row("S/N cut", 100), row("fused", 60)])
+    assert "clearly worse" in cuts
+
+
+def test_a_model_of_networks_alone_is_not_held_against_itself():
+    [text] = baselines.verdict([row("networks alone", 8), row("fused", 8)])
+    assert "nothing simpler" in text
+    unknown = row("fused", 0) | {"tpr": None}  # as a card has NaN
+    assert "cannot be told" in baselines.verdict([unknown])[0]
+
+
+def test_judges_in_words_have_their_intervals_in_brackets():
+    split, scores, candidates = make_set(80)
+    table = baselines.compare(split, scores, candidates, target_fpr=0.05)
+    rows = [dict(each) for each in table]
+    rows[-1]["snr_5_10"] = None
+    words = baselines.in_words(rows)
+    wanted = "{tpr:.3f} ({tpr_low:.2f} to {tpr_high:.2f})".format(**rows[-1])
+    assert words["TPR"][-1] == wanted
+    assert words["TPR, S/N 5 to 10"][-1] == ""

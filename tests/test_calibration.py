@@ -192,7 +192,7 @@ def test_only_the_test_part_is_proof_of_a_calibration(rng):
     split["used"] = True
     scores = split["candidate_id",]
     scores["score"] = 0.5
-    found = calibration_error.measure(split, scores, rng=rng)
+    found = calibration_error.measure(split, scores, seed=1)
     counts = {
         (part, selection): (figures["ece"]["n"], figures["note"])
         for part, selections in found.items()
@@ -209,9 +209,7 @@ def test_only_the_test_part_is_proof_of_a_calibration(rng):
     assert [text.endswith(calibration_error.FITTED) for text in words] == [0, 0, 1, 1]
     assert calibration_error.describe({}) == []
     split["place_in_training"] = True
-    words = calibration_error.describe(
-        calibration_error.measure(split, scores, rng=rng)
-    )
+    words = calibration_error.describe(calibration_error.measure(split, scores, seed=1))
     assert words[0] == "test, new places: no candidates"
 
 
@@ -232,3 +230,15 @@ def test_an_interval_holds_the_figure_and_shrinks_with_the_candidates(rng):
     nothing = calibration_error.with_interval(evaluate.brier, [], [], rng=rng)
     assert nothing["n"] == 0
     assert np.isnan(nothing["value"])
+
+
+def test_one_part_has_the_same_figures_whatever_is_measured_beside_it(rng):
+    split = Table({"candidate_id": [f"c{i}" for i in range(300)]})
+    split["label"] = np.where(rng.random(300) < 0.5, "real", "bogus")
+    split["part"] = np.where(np.arange(300) < 200, "training", "test")
+    split["place_in_training"], split["used"] = False, True
+    scores = split["candidate_id",]
+    scores["score"] = rng.random(300)
+    whole = calibration_error.measure(split, scores, seed=1)
+    alone = calibration_error.measure(split[200:], scores, seed=1)
+    assert alone["test"] == whole["test"]

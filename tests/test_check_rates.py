@@ -1,7 +1,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from astropy.table import Table
+from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 
 from gmadet_nb.learning import check_rates
@@ -220,3 +220,15 @@ def test_what_no_candidate_has_is_said_to_be_not_measured(judged):
     words = {"reference_distance": "distance"}
     plots_rates.rates(table, words, target_fpr=TARGET, axes=axes)
     assert [ax.texts[0].get_text() for ax in axes[:, 0]] == ["not measured"] * 2
+
+
+def test_purity_that_no_bogus_tells_is_not_told(judged):
+    few = judged[judged["label"] == "real"]
+    bogus = judged[judged["label"] == "bogus"][:25]
+    bogus["score"] = 0.1
+    found = check_rates.at_threshold(
+        vstack([few, bogus]), threshold=0.5, bogus_per_real=100
+    )
+    text = check_rates.describe_merit(found, which="")[1]
+    assert "cannot be told: 0 of 25 bogus passed" in text
+    assert "100%" not in text

@@ -310,6 +310,9 @@ def test_a_network_that_looks_at_the_source_takes_no_shortcut(night, scorer):
     assert found.words == []
     # The toy's scores are the same for all bogus: no rank correlation.
     assert found.untested == ["score of bogus against S/N"]
+    assert found.said[-1] == "Not tested: score of bogus against S/N."
+    assert "nan" not in "".join(found.said)
+    assert f"{found.kept['blank']:.1%} blanked" in "".join(found.said)
     figure, axes = plt.subplots(1, 3)
     plots_shortcuts.changed_scores(found.changed, threshold=0.5, ax=axes[0])
     plots_shortcuts.other_half(found.halves, ax=axes[1])
@@ -402,6 +405,7 @@ def test_nothing_labelled_is_nothing_tested(night, scorer):
     )
     assert found.words == []
     assert len(found.untested) == check_shortcuts.N_TESTS
+    assert len(found.said) == 1
     figure, axes = plt.subplots(1, 3)
     plots_shortcuts.changed_scores(found.changed, threshold=0.5, ax=axes[0])
     plots_shortcuts.other_half(found.halves, ax=axes[1])

@@ -16,6 +16,7 @@ from gmadet_nb.learning import (
     crossfit,
     labeling,
 )
+from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.label_log import LabelLog
 
 
@@ -185,7 +186,7 @@ def train_anew(run, card):
     run.write_json(run.model_dir / "model.json", card)
 
 
-def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
+def test_scores_of_another_model_stay_its_own(run, tmp_path):
     train_anew(run, CARD)
     split = run.read_table("split")
     split["fold"] = np.where(split["part"] == "test", -1, 1)
@@ -200,7 +201,7 @@ def test_scores_of_another_model_stay_its_own(run, tmp_path, rng):
     assert set(check.split["fold"]) == {-1}
     checked = check_input.join_checked(check)
     np.testing.assert_array_equal(checked["seen"], checked["exposure_id"] == "night_00")
-    assert set(check_summary.calibration(check, rng=rng)) == {"test"}
+    assert set(check_summary.calibration(check, seed=1)) == {"test"}
     none = {name: [] for name in ("transient_id", "detected", "kept", "rank")}
     ranked = check_ranking.rank_candidates(
         checked, threshold=0.7, fwhm_ratio_min=0.5, fwhm_ratio_max=4.2
@@ -264,14 +265,14 @@ def test_exposures_unlike_those_that_trained_the_model_are_named(run):
     assert "was 31 to 40 in training" in words
 
 
-def test_calibration_is_of_both_parts_and_of_none_without_labels(run, rng):
+def test_calibration_is_of_both_parts_and_of_none_without_labels(run):
     check, _, _ = rank(run)
-    found = check_summary.calibration(check, rng=rng)
+    found = check_summary.calibration(check, seed=1)
     assert set(found) == {"out_of_fold", "test"}
     used = check.split[check.split["used"]]
     assert found["test"]["all"]["ece"]["n"] == (used["part"] == "test").sum()
     apply = check_input.read_check_input(run, workflow="apply", model="")
-    assert check_summary.calibration(apply, rng=rng) == {}
+    assert check_summary.calibration(apply, seed=1) == {}
 
 
 def test_ranks_follow_the_score_and_the_cuts_flag(run):
@@ -281,7 +282,23 @@ def test_ranks_follow_the_score_and_the_cuts_flag(run):
     np.testing.assert_array_equal(ranked["kept"], ranked["score"] >= 0.5)
     _, _, none = rank(run, fwhm_ratio_min=1.5)
     assert none["kept"].sum() == 0
-    assert list(check_ranking.count_kept(none)["n"]) == [24, 24, 12, 0]
+    assert list(check_ranking.count_kept(none)["n"]) == [24, 24, 12, 0, 0, 0]
+
+
+def test_every_number_of_kept_ones_is_a_step_of_one_table(run):
+    _, _, ranked = rank(run)
+    steps = dict(check_ranking.count_kept(ranked).iterrows())
+    fresh = check_ranking.not_seen(ranked)
+    sky = check_ranking.of_the_sky(fresh)
+    assert list(steps.values())[-3:] == [
+        np.sum(ranked["kept"]),
+        np.sum(fresh["kept"]),
+        np.sum(sky["kept"]),
+    ]
+    assert list(sky["rank"]) == list(range(1, len(sky) + 1))
+    assert not sky["injected"].any()
+    ranked["seen"] = ranked["injected"] = False
+    assert len(check_ranking.count_kept(ranked)) == 4
 
 
 def test_no_score_ranks_last_and_an_unmeasured_width_cuts_nothing(run):
@@ -366,7 +383,10 @@ def test_apply_writes_the_ranked_list_and_needs_no_split(run):
     assert not checked["seen"].any()
     suspects = Table({"candidate_id": ["x"]})
     check_summary.write_list(run, check, ranked, suspects)
-    assert run.has_table("ranked")
+    written = run.read_table("ranked")
+    assert written.colnames[:2] == ["rank", "candidate_id"]
+    assert not {"part", "used", "seen", "mag_injected"} & set(written.colnames)
+    assert [name for name in written.colnames if not written[name].description] == []
     assert not run.has_table("suspects")
     found = check_truth.find_truth(
         check_truth.read_truth(""), ranked, run.read_table("exposures")
@@ -378,7 +398,7 @@ def test_apply_writes_the_ranked_list_and_needs_no_split(run):
     assert metrics["truth"]["ranks"] == []
     run.write_json(run.metrics_path, metrics)
     assert json.loads(run.metrics_path.read_text())["n_candidates"] == 24
-    assert len(check_summary.headline(metrics)) == 3
+    assert len(check_summary.headline(metrics)) == 4
 
 
 def test_worst_real_ones_have_the_lowest_scores(run):
@@ -488,3 +508,32 @@ def test_login_name_becomes_a_file_name(monkeypatch):
     monkeypatch.setattr("getpass.getuser", lambda: "NIGHT\\anna b")
     assert labeling.labeler_name("") == "NIGHT_anna_b"
     assert labeling.labeler_name("bert") == "bert"
+
+
+def test_the_scatter_of_the_models_goes_on_to_the_list(run):
+    scores = run.read_table("scores")
+    scores["score_scatter"] = 0.1 * scores["score"]
+    run.write_table("scores", scores)
+    run.table_path("split").unlink()
+    check, _, ranked = rank(run, workflow="apply")
+    check_summary.write_list(run, check, ranked, [])
+    written = run.read_table("ranked")
+    np.testing.assert_allclose(written["score_scatter"], 0.1 * written["score"])
+
+
+def test_bogus_that_pass_are_counted_by_those_that_are_refused():
+    ranked = Table({"score": np.append(np.linspace(0, 1, 1000), np.nan)})
+    ranked["above_threshold"] = ranked["score"] >= 0.9495
+    ranked["kept"] = ranked["above_threshold"]
+    n_refused = int(1000 - ranked["kept"].sum())
+    card = {"target_fpr": 0.01}
+    found = check_summary.expect_false(ranked, card)
+    # 99 refused stand for one that passes.
+    assert found["value"] == pytest.approx(n_refused / 99)
+    assert (found["low"], found["high"]) == (None, None)
+    card["metrics"] = {"test": {"all": {"fpr": rate(0, 30)}}}
+    found = check_summary.expect_false(ranked, card)
+    assert found["low"] == 0
+    # 0 of 30 allows 11.6 %, more than are kept: no more than these can be bogus.
+    assert found["high"] == ranked["kept"].sum()
+    assert "0 of 30 bogus passed, 0 to 51" in found["words"]

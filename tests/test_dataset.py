@@ -442,6 +442,9 @@ def test_differences_of_one_value_are_alike_and_no_leak(folded, value):
         "n_blank": 6,
         "n_constant": 6,
     }
+    words = same_pixels.in_words(counts)
+    assert words == "6 nothing to judge, 6 of one value, not compared"
+    assert same_pixels.in_words(dict.fromkeys(counts, 0)) == "none"
 
 
 def test_one_of_the_same_cutouts_stays_and_a_person_s_label_counts_first(folded):

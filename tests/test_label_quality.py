@@ -7,6 +7,7 @@ from gmadet_nb.learning.label_log import LabelLog
 from gmadet_nb.learning.label_quality import (
     cohen_kappa,
     compare_labelers,
+    describe_files,
     describe_labelers,
     find_disagreements,
     labels_by_labeler,
@@ -109,3 +110,15 @@ def test_pace_leaves_pauses_out(tmp_path):
 
     # Three steps of 2 s, one of 2 s and one of 4 s.
     assert row["pace"] == pytest.approx((3 * 2 + 2 + 4) / 5)
+
+
+def test_every_file_of_labels_is_named_with_its_number(tmp_path):
+    [text] = describe_files(tmp_path)
+    assert "No person has labelled anything" in text
+    for labeler, n in (("anna", 3), ("bert", 1)):
+        log = LabelLog(tmp_path / f"{labeler}.jsonl")
+        for k in range(n):
+            log.record(f"c{k}", "real")
+    anna, bert = describe_files(tmp_path)
+    assert anna.endswith("anna.jsonl holds 3 labels in force")
+    assert bert.endswith("bert.jsonl holds 1 labels in force")

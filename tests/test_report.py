@@ -263,6 +263,34 @@ def test_of_many_exposures_a_few_are_shown_and_all_that_were_set_aside(campaign)
     assert "Trailed." in section
 
 
+def test_what_is_simpler_stands_in_the_report_with_a_verdict(campaign):
+    run = campaign.run
+    rows = []
+    for judge, k in (("trees alone", 95), ("networks alone", 86), ("fused", 93)):
+        row = {"judge": judge, "auc": 0.99}
+        for name in ("tpr", "fpr", "snr_5_10", "snr_above_10"):
+            found = rate(k, 100)
+            row |= {name: found["value"], f"{name}_low": found["low"]}
+            row |= {f"{name}_high": found["high"]}
+        rows.append(row)
+    assert "Beside what is simpler" not in page(campaign)
+    run.model_dir.mkdir()
+    run.write_json(run.model_dir / "model.json", {"baselines": rows})
+    section = page(campaign).split("<h2>Classifier</h2>")[1].split("</section>")[0]
+    assert "Beside what is simpler" in section
+    assert "this may be chance" in section
+    assert "0.950 (0.89 to 0.98)" in section
+
+
+def test_how_many_are_expected_to_be_bogus_is_in_the_summary(applied):
+    run = applied.run
+    words = "about 8 of the 57 kept: the threshold lets 1.0% of bogus pass"
+    metrics = run.read_json(run.metrics_path) | {"expected_false": {"words": words}}
+    run.write_json(run.metrics_path, metrics)
+    text = "\n".join(summary(applied))
+    assert re.search(r"expected to be bogus +about 8 of the 57 kept  \(the thr", text)
+
+
 def test_the_manifest_is_plain_json(campaign):
     stages = json.loads(campaign.run.manifest_path.read_text())["stages"]
     assert stages["01_images"]["seconds"] == 3.25

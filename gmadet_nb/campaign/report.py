@@ -21,6 +21,7 @@ from gmadet_nb.campaign.html import (
 from gmadet_nb.campaign.manifest import Manifest
 from gmadet_nb.campaign.summary import in_words, key_figures, total_time
 from gmadet_nb.files.rundir import atomic_path
+from gmadet_nb.learning import baselines
 from gmadet_nb.learning.cutouts import CutoutStore
 from gmadet_nb.progress import format_seconds
 
@@ -50,7 +51,7 @@ def write_report(campaign, *, stale=()):
         ("Exposures", _exposures(run)),
         ("Subtraction", _subtractions(run)),
         ("Completeness", _completeness(run)),
-        ("Classifier", _classifier(run)),
+        ("Classifier", _classifier(run) + _simpler(run)),
         *_figures(campaign),
         ("Parameters that differ from the defaults", _parameters(campaign)),
         ("Stages", _stages(campaign)),
@@ -204,6 +205,17 @@ def _classifier(run):
         "and where the test part is one exposure nothing shows by how much.</p>"
     )
     return note + html_table(rows, head=head) if rows else ""
+
+
+def _simpler(run):
+    """Return what simpler judges reach beside the model of this run, and a verdict."""
+    path = run.model_dir / "model.json"
+    rows = run.read_json(path).get("baselines") if path.is_file() else None
+    if not rows:
+        return ""
+    words = "".join(f"<p>{escape(text)}</p>" for text in baselines.verdict(rows))
+    head = "<h3>Beside what is simpler, on the test part at new places</h3>"
+    return head + words + html_table(baselines.in_words(rows))
 
 
 def _figures(campaign):

@@ -251,13 +251,19 @@ def _kept(metrics):
     if metrics.get("workflow") != "apply":
         return []
     before, after = metrics["n_candidates"], metrics["n_kept"]
-    return [
+    figures = [
         Figure(
             name="after the filter",
             value=f"{after} of {before}",
             note=f"score at or above {metrics['threshold']:.3f}, FWHM ratio in limits",
         )
     ]
+    expected = metrics.get("expected_false")
+    if expected:
+        value, _, note = expected["words"].partition(": ")
+        name = "expected to be bogus"
+        figures.append(Figure(name=name, value=value, note=note.replace("; ", "\n")))
+    return figures
 
 
 def _transients(metrics):

@@ -8,11 +8,13 @@ from gmadet_nb.learning import evaluate, score_table
 from gmadet_nb.learning.crossfit import choosing_rows
 
 BANDS = {"snr_5_10": (5.0, 10.0), "snr_above_10": (10.0, np.inf)}
+MODEL = "fused"
 _NAMES = {
-    "score": "fused",
+    "score": MODEL,
     "network_score": "networks alone",
     "trees_score": "trees alone",
 }
+_ALONE = ("networks alone", "trees alone")
 
 
 def cuts(candidates):
@@ -87,6 +89,88 @@ def compare(split, scores, candidates, *, target_fpr):
         figures = _figures(real, values, snr, clean, threshold=threshold.value)
         found.append({"judge": name} | figures)
     return Table(rows=found)
+
+
+def verdict(rows):
+    """Say which of the judges of `compare` does best on the test part.
+
+    Intervals of one candidate set: where two overlap, chance may have put one before
+    the other.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The rows of `compare`, or those of a card.
+
+    Returns
+    -------
+    list of str
+        A sentence on what the model is made of, and one on the cuts.
+    """
+    model = next((row for row in rows if row["judge"] == MODEL), None)
+    if model is None or not known(model["tpr"]):
+        return ["What is best cannot be told: no real test candidate at a new place."]
+    others = [row for row in rows if row["judge"] != MODEL and known(row["tpr"])]
+    cuts = [row for row in others if row["judge"] not in _ALONE]
+    parts = [row for row in others if row["judge"] in _ALONE]
+    # A model of one part is that part.
+    parts = parts if len(parts) > 1 else []
+    found = []
+    for of, some in (("what it is made of", parts), ("cuts on one number", cuts)):
+        if some:
+            best = max(some, key=lambda row: row["tpr"])
+            found.append(f"Against {of}: {_against(model, best)}.")
+    return found or ["There is nothing simpler to hold the model against."]
+
+
+def in_words(rows):
+    """Return the rows of `compare` as a person reads them, intervals in brackets.
+
+    Parameters
+    ----------
+    rows : list of dict
+        The rows of `compare`, or those of a card.
+
+    Returns
+    -------
+    astropy.table.Table
+        Texts: ``judge``, ``AUC``, ``FPR``, ``TPR``, and the TPR in `BANDS`.
+    """
+    columns = {"FPR": "fpr", "TPR": "tpr"}
+    columns |= {"TPR, S/N 5 to 10": "snr_5_10", "TPR, S/N above 10": "snr_above_10"}
+    texts = {"judge": [row["judge"] for row in rows]}
+    texts["AUC"] = [f"{row['auc']:.3f}" if known(row["auc"]) else "" for row in rows]
+    for head, name in columns.items():
+        texts[head] = [_rate_in_words(row, name) for row in rows]
+    return Table({name: np.array(values, dtype=str) for name, values in texts.items()})
+
+
+def known(value):
+    """Say whether a number is one: NaN, and null in a card, are not."""
+    return value is not None and bool(np.isfinite(value))
+
+
+def _rate_in_words(row, name):
+    if not known(row[name]):
+        return ""
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:.3f} ({low:.2f} to {high:.2f})"
+
+
+def _against(model, best):
+    """Say how the model's TPR stands against that of the best of some others."""
+    text = f"of the real test candidates the model keeps {model['tpr']:.1%}, the best "
+    text += f"of these ({best['judge']}) {best['tpr']:.1%}"
+    if best["tpr"] == model["tpr"]:
+        return f"{text}: as many"
+    overlap = max(best["tpr_low"], model["tpr_low"]) <= min(
+        best["tpr_high"], model["tpr_high"]
+    )
+    if overlap:
+        return f"{text}; the intervals overlap, so that this may be chance"
+    if model["tpr"] > best["tpr"]:
+        return f"{text}: the model is clearly better"
+    return f"{text}: the model is clearly worse, and not worth its trouble"
 
 
 def by_rank(values):

@@ -11,6 +11,7 @@ from gmadet_nb.learning.score_table import with_scores
 FITTED = "the calibration was fitted to these: no proof"
 
 _N_BINS = 10
+_DRAWS = 1  # tells these draws from the others of a seed
 _N_TRUTHS = 100  # errors that are tried
 # The shape of an error is known by the one found alone: with 97.5 % of the draws
 # inside, the truth is inside in 93 to 99 % of trials (300 and 3000 candidates).
@@ -115,7 +116,7 @@ def with_interval(figure, is_real, scores, *, rng, n_draws=500):
     return {"value": figure(real, scores), "low": low, "high": high, "n": n}
 
 
-def measure(split, scores, *, rng):
+def measure(split, scores, *, seed):
     """Return calibration error and Brier score, with intervals, of each part.
 
     Only those of the test part prove anything: the calibration was fitted to all
@@ -127,8 +128,9 @@ def measure(split, scores, *, rng):
         ``candidate_id``, ``label``, ``part``, ``place_in_training``, ``used``.
     scores : astropy.table.Table
         ``candidate_id``, ``score``: out of fold but for the test part.
-    rng : numpy.random.Generator
-        Of the draws.
+    seed : int
+        Of the draws, the same for each part and selection: the same candidates and
+        scores give the same figures wherever they are measured.
 
     Returns
     -------
@@ -145,6 +147,7 @@ def measure(split, scores, *, rng):
         for selection, rows in selections.items():
             real = np.asarray(rows["label"] == "real")
             values = np.asarray(rows["score"], float)
+            rng = np.random.default_rng([seed, _DRAWS])
             figures[part][selection] = {
                 "ece": error_with_interval(real, values, rng=rng),
                 "brier": with_interval(evaluate.brier, real, values, rng=rng),

@@ -10,7 +10,7 @@ from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.likeness import differences
-from gmadet_nb.learning.score_table import check_scored_by, with_scores
+from gmadet_nb.learning.score_table import check_scored_by, scores_of, with_scores
 
 WORKFLOWS = ("train", "apply", "stamps")
 _SPLIT = {
@@ -119,7 +119,8 @@ def join_checked(check):
     Returns
     -------
     astropy.table.Table
-        The candidates' columns and ``score`` (NaN where there is none),
+        The candidates' columns and ``score`` (NaN where there is none), its
+        ``score_scatter`` where the model gave one,
         ``fwhm_ratio`` (FWHM over that of the PSF), ``injected`` (matched to one
         source), ``mag_injected`` [mag], ``label``, ``label_origin``, ``part`` ("" where
         not labelled), ``place_in_training``, ``used``, and ``seen``: judged by a model
@@ -127,6 +128,8 @@ def join_checked(check):
     """
     table = with_scores(check.candidates, check.scores)
     ids = np.asarray(table["candidate_id"]).astype(str)
+    if "score_scatter" in check.scores.colnames:
+        table["score_scatter"] = scores_of(ids, check.scores, "score_scatter")
     table["fwhm_ratio"] = np.asarray(table["fwhm"], float) / np.asarray(
         table["psf_fwhm"], float
     )

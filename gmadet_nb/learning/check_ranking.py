@@ -55,14 +55,36 @@ def not_seen(ranked):
     return left
 
 
+def of_the_sky(ranked):
+    """Leave out injected sources, which no one will look for on the sky.
+
+    Returns
+    -------
+    astropy.table.Table
+        The others in their order, with a new ``rank`` (from 1).
+    """
+    left = ranked[~np.asarray(ranked["injected"], bool)]
+    left["rank"] = np.arange(1, len(left) + 1)
+    return left
+
+
 def count_kept(ranked):
-    """Return how many candidates are left after each cut: a table to show."""
+    """Return how many candidates are left after each cut: a table to show.
+
+    The steps after the cuts say who is judged and shown by what follows; where nothing
+    was seen and nothing injected there are none.
+    """
+    kept = np.asarray(ranked["kept"], bool)
+    seen, injected = (np.asarray(ranked[n], bool) for n in ("seen", "injected"))
     steps = {
         "candidates": np.ones(len(ranked), dtype=bool),
         "with a score": np.isfinite(np.asarray(ranked["score"], float)),
         "at or above the threshold": np.asarray(ranked["above_threshold"], bool),
-        "and FWHM ratio within its limits": np.asarray(ranked["kept"], bool),
+        "and FWHM ratio within its limits: kept": kept,
     }
+    if (seen | injected).any():
+        steps["kept, by a model that had not seen them"] = kept & ~seen
+        steps["kept, not seen and not injected"] = kept & ~seen & ~injected
     return Table(
         [list(steps), [int(rows.sum()) for rows in steps.values()]], names=("step", "n")
     )

@@ -128,17 +128,28 @@ def describe_merit(found, *, which):
     """
     if not (found["tpr"]["n"] and found["fpr"]["n"]):
         return ["There are not both real and bogus candidates in the test part."]
-    share = found["purity"]
-    value = "nothing kept"
-    if np.isfinite(share["value"]):
-        value = f"{share['value']:.0%} real"
     return [
         f"Test candidates {which}: F1 {found['f1']:.3f}, Matthews' coefficient "
         f"{found['mcc']:.3f}.",
-        f"In a stream with {share['bogus_per_real']:g} bogus for each real one, what "
-        f"is kept would be {value} (between {share['low']:.0%} and "
-        f"{share['high']:.0%}, both rates at the ends of their intervals).",
+        f"In a stream with {found['purity']['bogus_per_real']:g} bogus for each real "
+        f"one, {_purity_in_words(found)}.",
     ]
+
+
+def _purity_in_words(found):
+    """Say how pure what is kept would be; with no bogus kept, only a bound is known."""
+    share, fpr = found["purity"], found["fpr"]
+    if not np.isfinite(share["value"]):
+        return "nothing would be kept"
+    ends = "both rates at the ends of their intervals"
+    if fpr["k"] == 0:
+        text = "how much of what is kept would be real cannot be told: "
+        text += f"{fpr['k']} of {fpr['n']} bogus passed"
+        return text + f" ({share['low']:.0%} or more, {ends})" * (share["low"] >= 0.005)
+    return (
+        f"what is kept would be {share['value']:.0%} real (between {share['low']:.0%} "
+        f"and {share['high']:.0%}, {ends})"
+    )
 
 
 def rates_by_quantity(rows, *, threshold):

@@ -85,6 +85,25 @@ class ShortcutTests:
         )
         return words + warn_of_halves(self.halves)
 
+    @property
+    def said(self):
+        """The numbers in words, those that are not known left out: list of str."""
+        names = {"as_is": "as they are", "blank": "blanked", "shifted": "off center"}
+        covered = {"within the S/N of the real ones": self.coverage}
+        kept = {text: self.kept[name] for name, text in names.items()}
+        lines = {
+            "Rank correlation of score and S/N": (self.correlation, "{:.2f}"),
+            "Real test candidates kept": (kept, "{:.1%}"),
+            "Candidates": (covered, "{:.1%}"),
+        }
+        found = []
+        for about, (values, form) in lines.items():
+            known = {k: v for k, v in values.items() if np.isfinite(v)}
+            some = [f"{form.format(v)} {name}" for name, v in known.items()]
+            found += [f"{about}: {', '.join(some)}."] if some else []
+        tests = ", ".join(self.untested) or "none of these tests"
+        return [*found, f"Not tested: {tests}."]
+
 
 def find_shortcuts(judged, ranked, real, *, scorer, store, target_fpr, seed):
     """Do all shortcut tests.

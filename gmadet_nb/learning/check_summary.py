@@ -4,7 +4,8 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.learning import calibration_error, part_metrics
-from gmadet_nb.learning.labels import join_labels, read_labels
+from gmadet_nb.learning.labels import read_labels
+from gmadet_nb.learning.ranked_list import ranked_list
 
 
 def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
@@ -12,7 +13,7 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
 
     ``parts`` is as `gmadet_nb.learning.part_metrics.metrics` gives it, without
     "out_of_fold" for a model from elsewhere and empty in the workflow "apply";
-    ``truth`` counts the known transients.
+    ``truth`` counts the known transients; ``expected_false`` is of "apply" alone.
     """
     parts = {}
     if len(check.split):
@@ -27,12 +28,14 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
     if not check.own:
         parts.pop("out_of_fold", None)
     detected = np.asarray(found["detected"], bool)
+    apply = check.workflow == "apply"
     return {
         "workflow": check.workflow,
         "threshold": threshold,
         "n_candidates": len(ranked),
         "n_above_threshold": int(np.sum(ranked["above_threshold"])),
         "n_kept": int(np.sum(ranked["kept"])),
+        "expected_false": expect_false(ranked, check.card) if apply else None,
         "parts": parts,
         "truth": {
             "n_transients": len(set(found["transient_id"])),
@@ -44,14 +47,57 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
     }
 
 
-def calibration(check, *, rng):
+def expect_false(ranked, card):
+    """Say how many of the kept candidates of a new night are expected to be bogus.
+
+    What is refused is bogus but for a few, and these are the share 1 - FPR of all
+    bogus: the others pass, FPR / (1 - FPR) of as many.
+
+    Parameters
+    ----------
+    ranked : astropy.table.Table
+        From `gmadet_nb.learning.check_ranking.rank_candidates`.
+    card : dict
+        The model's card: its ``target_fpr``, and the FPR of its test part.
+
+    Returns
+    -------
+    dict
+        ``n_refused``, ``fpr`` (wanted), ``value``, ``low`` and ``high`` (by the 95%
+        interval of the test part's FPR; None where it had no bogus), ``words``.
+    """
+    above = np.asarray(ranked["above_threshold"], bool)
+    n_refused = int(np.sum(np.isfinite(np.asarray(ranked["score"], float)) & ~above))
+    n_above, n_kept = int(above.sum()), int(np.sum(ranked["kept"]))
+    fpr = float(card.get("target_fpr", 0.01))
+
+    def pass_by(rate):
+        return min(n_above, n_refused * rate / (1 - rate)) if rate < 1 else n_above
+
+    found = {"n_refused": n_refused, "fpr": fpr, "value": pass_by(fpr)}
+    found |= {"low": None, "high": None}
+    words = (
+        f"about {found['value']:.0f} of the {n_kept} kept: the threshold lets "
+        f"{fpr:.1%} of bogus pass, and {n_refused} were refused"
+    )
+    measured = (card.get("metrics") or {}).get("test", {}).get("all", {}).get("fpr")
+    if measured and measured["n"]:
+        found |= {end: pass_by(measured[end]) for end in ("low", "high")}
+        words += (
+            f"; by the model's test part, in which {measured['k']} of {measured['n']} "
+            f"bogus passed, {found['low']:.0f} to {found['high']:.0f}"
+        )
+    return found | {"words": words}
+
+
+def calibration(check, *, seed):
     """Return calibration error and Brier score of each part; nothing without labels.
 
     Parameters
     ----------
     check : gmadet_nb.learning.check_input.CheckInput
-    rng : numpy.random.Generator
-        Of the bootstrap.
+    seed : int
+        Of the draws: that of 08_train gives its figures.
 
     Returns
     -------
@@ -61,7 +107,7 @@ def calibration(check, *, rng):
     """
     if not len(check.split):
         return {}
-    found = calibration_error.measure(check.split, check.scores, rng=rng)
+    found = calibration_error.measure(check.split, check.scores, seed=seed)
     return {part: found[part] for part in found if check.own or part != "out_of_fold"}
 
 
@@ -72,6 +118,9 @@ def headline(metrics):
         ("kept", str(metrics["n_kept"])),
         ("threshold", f"{metrics['threshold']:.3f}"),
     ]
+    if metrics["expected_false"]:
+        words = metrics["expected_false"]["words"]
+        rows.append(("expected to be bogus", words))
     for selection, words in (("headline", "new places"), ("all", "all")):
         figures = metrics["parts"].get("test", {}).get(selection)
         for name in ("tpr", "fpr") if figures else ():
@@ -94,6 +143,6 @@ def write_list(run, check, ranked, suspects):
     The latter with what people say of them; no figure of such a night hangs on that.
     """
     if check.workflow == "apply":
-        run.write_table("ranked", join_labels(ranked, read_labels(run.labels_dir)))
+        run.write_table("ranked", ranked_list(ranked, read_labels(run.labels_dir)))
     else:
         run.write_table("suspects", suspects)

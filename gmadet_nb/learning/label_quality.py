@@ -157,6 +157,21 @@ def describe_labelers(folder, auto_labels):
     return table
 
 
+def describe_files(folder):
+    """Say which files hold labels, and how many in force each.
+
+    Returns
+    -------
+    list of str
+        A line a labeler.
+    """
+    lines = [
+        f"{Path(folder) / f'{labeler}.jsonl'} holds {len(labels)} labels in force"
+        for labeler, labels in labels_by_labeler(folder).items()
+    ]
+    return lines or [f"No person has labelled anything in {folder} yet"]
+
+
 def _share(k, n):
     """Return k / n and its 95 % interval, NaN for none."""
     if n == 0:

@@ -50,6 +50,18 @@ def find_same(candidate_ids, store):
     return groups, n_constant, np.array(blank, int)
 
 
+def in_words(counts):
+    """Say what was left out: a str, of the counts of `keep_one_of_each`."""
+    words = {
+        "n_repeated": "the same as another",
+        "n_contradicting": "the same under two labels",
+        "n_blank": "nothing to judge",
+        "n_constant": "of one value, not compared",
+    }
+    found = [f"{counts[key]} {text}" for key, text in words.items() if counts.get(key)]
+    return ", ".join(found) or "none"
+
+
 def keep_one_of_each(labels, store):
     """Leave out all but one of candidates with the same cutout, and blank ones.
 
@@ -93,5 +105,7 @@ def keep_one_of_each(labels, store):
         "n_constant": n_constant,
     }
     if not stays.all():
-        logger.info("Cutouts left out, as the same as another or blank: %s.", counts)
+        logger.info(
+            "Cutouts left out, as the same as another or blank: %s.", in_words(counts)
+        )
     return labels[stays], counts

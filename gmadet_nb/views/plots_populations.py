@@ -89,5 +89,5 @@ def shift(first, second, table, words, *, names, axes):
             f"Cliff's delta {effect:+.2f}" if np.isfinite(effect) else "too few to test"
         )
     if axes[0].get_legend_handles_labels()[1]:
-        axes[0].legend(loc="upper right", fontsize=8.5)
+        axes[0].legend(loc="best", fontsize=8.5)
     return axes
