@@ -144,7 +144,7 @@ def divide(name, run, *, seed, choose=None):
         parts, candidates, n_folds=N_FOLDS, rng=np.random.default_rng([seed, 3]), **same
     )
     table = folds.add_folds(parts, folded)
-    leaks.check_leaks(table, candidates, margin=store.size, store=store)
+    leaks.check_leaks(table, candidates, store=store, **same)
     return Split(name=name, seed=seed, run=run, candidates=candidates, table=table)
 
 
