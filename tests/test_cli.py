@@ -165,6 +165,31 @@ def test_without_a_name_every_run_in_runs_is_reported_on(run):
 
 
 @pytest.mark.usefixtures("no_report")
+def test_status_says_what_a_value_of_set_would_make_out_of_date(run):
+    run("run", "x.yaml", "--to", "02")
+    _, lines, _ = run("status", "x.yaml", "--set", "n_sources=7")
+    assert lines[1].split()[:2] == ["01_images", "up"]
+    assert "n_sources changed from 100 to 7" in lines[2]
+    _, lines, _ = run("status", "run", "--set", "min_stars=9")
+    assert "min_stars changed from 8 to 9" in lines[1]
+    _, lines, _ = run("status", "run")
+    assert lines[1].split()[:2] == ["01_images", "up"]
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_value_of_set_holds_for_one_call_where_the_run_is_the_campaign(run, folder):
+    assert run("run", "x.yaml", "--to", "01", "--set", "min_stars=9")[0] == 0
+    before = (folder / "run/params.yaml").read_text()
+    assert "min_stars: 9 " in before
+    _, lines, _ = run("run", "run", "--to", "01", "--set", "min_stars=7")
+    assert lines[1] == "01_images runs: min_stars changed from 9 to 7"
+    _, lines, _ = run("status", "run")
+    assert "min_stars changed from 7 to 9" in lines[1]
+    after = (folder / "run/params.yaml").read_text()
+    assert after.split("\n")[1:] == before.split("\n")[1:]
+
+
+@pytest.mark.usefixtures("no_report")
 def test_a_run_of_some_stages_says_what_is_out_of_date_behind_them(run):
     _, lines, _ = run("run", "x.yaml")
     assert not any("Out of date" in line for line in lines)

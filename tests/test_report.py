@@ -12,6 +12,7 @@ from gmadet_nb.campaign import html
 from gmadet_nb.campaign.manifest import Manifest
 from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.report import write_report
+from gmadet_nb.campaign.stages import WORKFLOWS
 from gmadet_nb.campaign.summary import in_words, key_figures, summary
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning.completeness import rate
@@ -61,6 +62,7 @@ def applied(campaign):
     """Return the campaign as if it were of the workflow "apply"."""
     run = campaign.run
     object.__setattr__(campaign, "workflow", "apply")
+    object.__setattr__(campaign, "stages", WORKFLOWS["apply"])
     ranked = Table(
         {
             "candidate_id": [f"a_c{number:02d}" for number in range(30)],

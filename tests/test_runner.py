@@ -299,6 +299,37 @@ def test_run_of_stamps_is_one_after_it_has_run_too(chain, params):
         chain.start()
 
 
+def test_stamps_are_scored_by_the_model_of_another_run_without_training(chain):
+    chain.run.mkdir()
+    (chain.run / "params.yaml").write_text(
+        MADE_OF_STAMPS.replace("63", "32") + "n_sources: 7\n"
+    )
+    for name in ("exposures.ecsv", "candidates.ecsv", "crossmatch.ecsv", "cutouts.h5"):
+        (chain.run / name).write_text(name)
+    write_model(chain.folder / "model")
+
+    def start(*assignments):
+        campaign = open_campaign(
+            "run", assignments=assignments, notebooks=chain.notebooks
+        )
+        return campaign, run_campaign(campaign, echo=chain.lines.append)
+
+    campaign, ran = start("model=model")
+    assert ran == ["06_label", "09_infer", "10_check_inference"]
+    # To the last notebook they are a list to rank.
+    assert campaign.parameters["10_check_inference"]["workflow"] == "apply"
+    assert (chain.run / "ranked.ecsv").is_file()
+    # It stays a run of stamps, on which an own model can be trained.
+    campaign, ran = start()
+    assert campaign.workflow == "stamps"
+    assert campaign.parameters["10_check_inference"]["workflow"] == "stamps"
+    assert ran == [stage.name for stage in WORKFLOWS["stamps"][1:]]
+    own = open_campaign(
+        "run", assignments=["model=run/model"], notebooks=chain.notebooks
+    )
+    assert own.stages == WORKFLOWS["stamps"]
+
+
 def test_workflow_of_stamps_wants_stamps(chain):
     with pytest.raises(BadParameterError, match="gmadet-nb stamps FILE run"):
         chain.start("workflow=stamps")
@@ -595,6 +626,7 @@ def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, n
         assert process.returncode == 143
         assert not is_alive(kernel)
         assert "Traceback" not in output
+        assert output.endswith("SIGTERM; the same command goes on from here.\n")
     else:
         # The kernel still holds the lock, until it notices that it is alone.
         if is_alive(kernel):
@@ -610,3 +642,33 @@ def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, n
     assert chain.start(last="02") == ["02_simulate"]
     notebooks = sorted(path.name for path in (chain.run / "notebooks").iterdir())
     assert notebooks == ["01_images.ipynb", "02_simulate.ipynb"]
+
+
+def test_what_waits_for_a_kernel_is_silent_once_a_signal_ends_the_run(chain):
+    # As nbclient does: what awaits a reply of the kernel fails beside the runner.
+    code = """
+import asyncio, os, signal, sys
+from gmadet_nb.campaign import cli, kernels
+
+async def dies():
+    raise RuntimeError("Kernel died")
+
+async def runs():
+    task = asyncio.ensure_future(dies())
+    await asyncio.sleep(0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(60)
+
+def run_notebook(*arguments, **choices):
+    asyncio.new_event_loop().run_until_complete(runs())
+
+kernels.run_notebook = run_notebook
+sys.exit(cli.main(["run", "x.yaml", "--notebooks", "notebooks"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 143
+    assert done.stderr.splitlines() == [
+        "gmadet-nb: ended by SIGTERM; the same command goes on from here."
+    ]

@@ -225,6 +225,16 @@ def test_stamps_go_from_labels_to_a_trained_model_and_its_doubts(tmp_path, rng):
     assert card["fusion"]["judges"] == ["network"]
     assert card["input"]["size"] == 13
 
+    # The same ones as those of another run, which have no labels of their own.
+    other, model = RunDir(tmp_path / "other"), f"model={run.model_dir}"
+    assert main(["stamps", str(path), str(other.root)]) == 0
+    assert main(["run", str(other.root), "--set", model]) == 0
+    assert other.has_table("ranked")
+    assert not other.has_table("split")
+    assert not other.model_dir.exists()
+    assert other.of_stamps
+    assert 'class="cutout"' in other.report_path.read_text()
+
 
 def test_what_a_survey_said_is_not_replaced_by_our_scores(tmp_path, survey):
     run = RunDir(tmp_path / "run")

@@ -29,6 +29,12 @@ def main(argv=None):
         return _complain(error, FAILURE)
     except KeyboardInterrupt:
         return _complain("stopped; the same command goes on from here.", 130)
+    except SystemExit as ended:
+        from gmadet_nb.campaign.runner import TERMINATED
+
+        if ended.code != TERMINATED:
+            raise
+        return _complain("ended by SIGTERM; the same command goes on from here.", 143)
 
 
 def _complain(error, code):
@@ -84,7 +90,9 @@ def _status(arguments):
     from gmadet_nb.campaign.runner import campaign_status
 
     for path in [arguments.params] if arguments.params else _runs_here():
-        campaign = open_campaign(path, notebooks=arguments.notebooks)
+        campaign = open_campaign(
+            path, assignments=arguments.set, notebooks=arguments.notebooks
+        )
         _say(f"{campaign.source} ({campaign.workflow}) in {campaign.run.root}")
         for each in campaign_status(campaign):
             took = "" if each.seconds is None else f" ({format_seconds(each.seconds)})"
@@ -177,18 +185,19 @@ def _parser():
         action="store_true",
         help="run what is up to date, too, and overwrite another campaign's run",
     )
-    run.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="set a parameter; goes before the campaign file",
-    )
     status = add("status", _status, "say what is out of date and why")
     status.add_argument(
         "params", nargs="?", help="campaign file, or a run folder; else all in runs/"
     )
     status.add_argument("--notebooks", help="folder of the notebooks")
+    for sub in (run, status):
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="set a parameter for this call; goes before the campaign file",
+        )
     report = add("report", _report, "write the report of a run again")
     report.add_argument("run_dir", nargs="?", help="the run folder; else all in runs/")
     new = add("new", _new, "look at a folder of images and write a campaign file")

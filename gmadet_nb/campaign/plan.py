@@ -11,7 +11,7 @@ from gmadet_nb.campaign.parameters import (
     read_campaign,
     read_schema,
 )
-from gmadet_nb.campaign.stages import WORKFLOWS
+from gmadet_nb.campaign.stages import SCORE_STAMPS, WORKFLOWS
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.files.rundir import RunDir, atomic_path
 
@@ -37,6 +37,9 @@ class Campaign:
         The run folder.
     notebooks : Path
         Folder of the notebooks.
+    kept : dict
+        Values that ``params.yaml`` is to hold in place of ``parameters``, likewise:
+        where it is the campaign file itself, those of ``--set`` are for one call.
     """
 
     source: str
@@ -46,6 +49,7 @@ class Campaign:
     parameters: dict
     run: RunDir
     notebooks: Path
+    kept: dict
 
     def notebook(self, name):
         """Return the path of a stage's notebook."""
@@ -94,6 +98,31 @@ def open_campaign(path, *, assignments=(), notebooks=None):
         here |= {"workflow": "stamps"} if RunDir(path).of_stamps else {}
         path = RunDir(path).params_path
     folder = Path(notebooks) if notebooks else default_notebooks()
+    schemas = _read_schemas(folder)
+    values = check_values(read_campaign(path), schemas, source=str(path)) | here
+    assigned = check_values(parse_assignments(assignments), schemas, source="--set")
+    check_limits(assigned, source="--set")
+    parameters = _fill(schemas, values | assigned)
+    everything = {}
+    for given in parameters.values():
+        everything |= given
+    check_limits(everything, source=str(path))
+    workflow, run = everything["workflow"], RunDir(everything["run_dir"])
+    own_file = path.resolve() == run.params_path.resolve()
+    return Campaign(
+        source=_short(path),
+        workflow=workflow,
+        stages=_choose_stages(workflow, run, parameters),
+        schemas=schemas,
+        parameters=parameters,
+        run=run,
+        notebooks=folder,
+        kept=_fill(schemas, values) if own_file else parameters,
+    )
+
+
+def _read_schemas(folder):
+    """Read the parameters of all notebooks of a folder."""
     schemas = {}
     for name in [stage.name for stage in WORKFLOWS["train"]]:
         if not (folder / f"{name}.ipynb").is_file():
@@ -102,31 +131,29 @@ def open_campaign(path, *, assignments=(), notebooks=None):
                 "with --notebooks."
             )
         schemas[name] = read_schema(folder / f"{name}.ipynb")
-    values = check_values(read_campaign(path), schemas, source=str(path)) | here
-    assigned = check_values(parse_assignments(assignments), schemas, source="--set")
-    check_limits(assigned, source="--set")
-    values |= assigned
+    return schemas
+
+
+def _fill(schemas, values):
+    """Return what each notebook is given: the values, and defaults for the rest."""
     if values.get("workflow") == "apply":
         # Of a night to follow up the best are looked at first.
-        values.setdefault("label_order", "score")
-    parameters = {
+        values = {"label_order": "score"} | values
+    return {
         name: {key: values.get(key, item.default) for key, item in schema.items()}
         for name, schema in schemas.items()
     }
-    everything = {}
-    for given in parameters.values():
-        everything |= given
-    check_limits(everything, source=str(path))
-    workflow = everything["workflow"]
-    return Campaign(
-        source=_short(path),
-        workflow=workflow,
-        stages=WORKFLOWS[workflow],
-        schemas=schemas,
-        parameters=parameters,
-        run=RunDir(everything["run_dir"]),
-        notebooks=folder,
-    )
+
+
+def _choose_stages(workflow, run, parameters):
+    """Return the stages; stamps that another run's model scores train no own one."""
+    model, last = parameters["09_infer"].get("model"), parameters["10_check_inference"]
+    elsewhere = model and Path(model).resolve() != run.model_dir.resolve()
+    if workflow == "stamps" and elsewhere:
+        # To the last notebook they are candidates to rank, as a new night is.
+        last["workflow"] = "apply"
+        return SCORE_STAMPS
+    return WORKFLOWS[workflow]
 
 
 def write_resolved(campaign):
@@ -134,14 +161,19 @@ def write_resolved(campaign):
     lines = [
         f"# Every parameter of this run, which was started from {campaign.source}."
     ]
-    values, stage = campaign.values(), "04_cutouts"
-    # What is known of stamps, whose workflow has not this stage.
+    values = {}
+    # Whatever the stages of this call; and a new night can be labelled, though its
+    # workflow has not this stage.
+    for stage in [each.name for each in WORKFLOWS[campaign.workflow]] + ["06_label"]:
+        for name, value in campaign.kept[stage].items():
+            values.setdefault(name, (campaign.schemas[stage][name], value))
+    # What is known of stamps, whose workflow has not this stage. Their last notebook
+    # may be given another workflow.
     for name in ("workflow", "cutout_size"):
-        known = campaign.schemas[stage][name], campaign.parameters[stage][name]
-        values.setdefault(name, known)
-    # A new night can be labelled, though its workflow has not this stage either.
-    for name, value in campaign.parameters["06_label"].items():
-        values.setdefault(name, (campaign.schemas["06_label"][name], value))
+        values[name] = (
+            campaign.schemas["04_cutouts"][name],
+            campaign.kept["04_cutouts"][name],
+        )
     for name, (parameter, value) in values.items():
         # JSON is YAML: text is quoted, so that no reader takes it for a number.
         lines.append(f"{name}: {json.dumps(value)}  # {parameter.help}")

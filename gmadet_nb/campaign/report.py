@@ -47,7 +47,7 @@ def write_report(campaign, *, stale=()):
     sections = [
         ("Key figures", _tiles(run)),
         ("Warnings", _warnings(run)),
-        ("Ranked candidates", _ranked(run, campaign.workflow)),
+        ("Ranked candidates", _ranked(campaign)),
         ("Exposures", _exposures(run)),
         ("Subtraction", _subtractions(run)),
         ("Completeness", _completeness(run)),
@@ -116,8 +116,9 @@ def _warnings(run):
     return f'<ul class="warnings">{lines}</ul>' if words else ""
 
 
-def _ranked(run, workflow):
-    if workflow != "apply" or not run.has_table("ranked"):
+def _ranked(campaign):
+    run, last = campaign.run, campaign.stages[-1]
+    if "ranked.ecsv" not in last.writes or not run.has_table("ranked"):
         return ""
     whole = run.read_table("ranked")
     table = whole[:N_RANKED]

@@ -1,6 +1,7 @@
 """Run what is out of date in a campaign, say why, and record what it ran with."""
 
 import fcntl
+import logging
 import os
 import signal
 import threading
@@ -233,6 +234,9 @@ def _stop_on_sigterm():
         return
 
     def stop(number, frame):
+        # What waits for the kernel would report, each on a page of its own, that it
+        # waits in vain.
+        logging.disable(logging.CRITICAL)
         raise SystemExit(TERMINATED)
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -154,6 +154,8 @@ def _apply_stages():
 _STAMPS = TRAIN[[stage.name for stage in TRAIN].index("06_label") :]
 
 WORKFLOWS = {"train": TRAIN, "apply": _apply_stages(), "stamps": _STAMPS}
+# The model of another run needs no labels: its scores are those of a new night.
+SCORE_STAMPS = (_STAMPS[0], *WORKFLOWS["apply"][-2:])
 
 
 def select_stages(stages, *, first=None, last=None):
