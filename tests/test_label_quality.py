@@ -120,5 +120,5 @@ def test_every_file_of_labels_is_named_with_its_number(tmp_path):
         for k in range(n):
             log.record(f"c{k}", "real")
     anna, bert = describe_files(tmp_path)
-    assert anna.endswith("anna.jsonl holds 3 labels in force")
-    assert bert.endswith("bert.jsonl holds 1 labels in force")
+    assert anna.endswith("anna.jsonl: 3 in force")
+    assert bert.endswith("bert.jsonl: 1 in force")

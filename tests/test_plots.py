@@ -393,10 +393,18 @@ def test_long_names_below_cutouts_are_broken_into_lines():
     fig = plots.cutout_sheet(np.zeros((2, 9, 9, 3)), names)
     shown = [text for text in texts(fig.axes[0]) if text.startswith("ZTF")]
     assert {text.replace("\n", "") for text in shown} == {names[0]}
-    size = min(text.get_fontsize() for text in fig.axes[0].texts)
-    longest = max(len(line) for text in shown for line in text.split("\n"))
-    # A letter is 0.58 of the font's size [point, 1/72 inch], a cutout 11 / 10.3 inch.
-    assert longest * 0.58 * size / 72 <= 11 / 10.3
+
+
+@pytest.mark.parametrize("name", ["6972523800150150012", "night2_01_x0202y0243"])
+def test_captions_side_by_side_do_not_touch(name):
+    fig = plots.cutout_sheet(np.zeros((2, 9, 9, 3)), [name] * 2)
+    fig.draw_without_rendering()
+    left, right = (
+        text.get_window_extent()
+        for text in fig.axes[0].texts
+        if name == text.get_text()
+    )
+    assert left.x1 < right.x0
 
 
 NOTHING = np.array([])

@@ -515,6 +515,20 @@ def test_figures_that_are_no_longer_drawn_are_removed(chain):
     assert [path.name for path in figures.iterdir()] == ["02_other.png"]
 
 
+def test_the_executed_copy_has_no_remarks_of_tensorflow_on_itself(chain):
+    remark = "I0000 00:00:1795631658.503590 6227 port.cc:153] oneDNN is on."
+    head = "WARNING: All log messages before absl::InitializeLog() is called"
+    say = f"import sys; print({head!r}, {remark!r}, sep='\\n', file=sys.stderr)"
+    both = f"print('mine'); print({remark!r})"
+    chain.replace_cell("01_images", say, both, fake_chain.writing_cell("01_images"))
+    chain.start(last="01")
+    text = (chain.run / "notebooks" / "01_images.ipynb").read_text()
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
+    first, second = cells[-3:-1]
+    assert first["outputs"] == []
+    assert [out["text"] for out in second["outputs"]] == [["mine\n"]]
+
+
 # What goes wrong
 
 

@@ -6,6 +6,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import nbformat
 from jupyter_client import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill import execute_notebook
@@ -95,6 +96,7 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
                 config=_connection(runtime),
             )
         _check_all_completed(executed)
+        nbformat.write(_without_remarks(executed), running)
         os.replace(running, output)
     except (PapermillExecutionError, DeadKernelError, _EndedEarlyError) as error:
         os.replace(running, failed)
@@ -107,6 +109,18 @@ def run_notebook(notebook, output, parameters, *, lock_fd, echo):
         lines.close()
         running.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
+
+
+def _without_remarks(notebook):
+    """Take TensorFlow's remarks on itself out of what the cells of a notebook wrote."""
+    for cell in notebook.cells:
+        for out in cell.get("outputs", []):
+            if out.output_type == "stream":
+                lines = out.text.splitlines(keepends=True)
+                out.text = "".join(line for line in lines if not _NOISE.match(line))
+        if "outputs" in cell:
+            cell.outputs = [out for out in cell.outputs if out.get("text", " ")]
+    return notebook
 
 
 class _EndedEarlyError(Exception):

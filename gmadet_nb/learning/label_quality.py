@@ -166,7 +166,7 @@ def describe_files(folder):
         A line a labeler.
     """
     lines = [
-        f"{Path(folder) / f'{labeler}.jsonl'} holds {len(labels)} labels in force"
+        f"{Path(folder) / f'{labeler}.jsonl'}: {len(labels)} in force"
         for labeler, labels in labels_by_labeler(folder).items()
     ]
     return lines or [f"No person has labelled anything in {folder} yet"]

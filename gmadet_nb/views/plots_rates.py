@@ -33,7 +33,7 @@ def rates(table, quantities, *, target_fpr, axes):
     """
     for column, (quantity, words) in enumerate(quantities.items()):
         some = table[np.asarray(table["quantity"]) == quantity]
-        axes[0, column].set_title(words)
+        axes[0, column].set_title(words, fontsize=9.5)
         for ax, (rate, n_name, color, marker) in zip(
             axes[:, column], _KINDS, strict=True
         ):

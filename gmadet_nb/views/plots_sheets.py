@@ -6,9 +6,12 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.textpath import TextPath
 
 from gmadet_nb.views.stretch import WHITE, stretch_triplets
 from gmadet_nb.views.style import NO_MEASUREMENT_COLOR, draw_none
+
+_DIGIT = 0.65  # its width in units of the font's size, a point of which is 1/72 inch
 
 
 class Sheet(Figure):
@@ -49,13 +52,10 @@ def cutout_sheet(pixels, captions, *, n_columns=10, title=""):
         )
     n_rows = max(1, -(-n // n_columns))
     inch = 11.0 / (n_columns + 0.3)  # of one cutout and the gap beside it
-    captions = [_narrow(text, int(72 * inch / (0.58 * 5))) for text in captions]
+    captions = [_narrow(text, int(72 * inch / (_DIGIT * 5))) for text in captions]
     lines = max((caption.count("\n") + 1 for caption in captions), default=1)
-    longest = max(
-        (len(line) for text in captions for line in text.split("\n")), default=1
-    )
-    # A letter is about 0.58 of the font's size wide; 72 points are an inch.
-    size = np.clip(72 * inch / (0.58 * max(longest, 1)), 5, 8)
+    # Letters end on whole pixels: a line is up to a tenth wider than its path.
+    size = np.clip(0.9 * 72 * inch / max(_widest(captions), 0.1), 5, 8)
     # The caption and a gap, as a share of the side of a cutout.
     below = (0.09 + 0.125 * lines) / inch + 0.10
     top = 0.40 if title else 0.08  # [inch]
@@ -136,6 +136,13 @@ def candidate_sheet(store, candidate_ids, captions, *, title=""):
     """
     texts = [captions[key] for key in candidate_ids]
     return cutout_sheet(store.read(candidate_ids), texts, title=title)
+
+
+def _widest(captions):
+    """Return the width of the widest line in units of the font's size."""
+    lines = {line for text in captions for line in text.split("\n") if line.strip()}
+    paths = (TextPath((0, 0), line, size=100) for line in lines)
+    return max((path.get_extents().width for path in paths), default=0) / 100
 
 
 def _narrow(text, n_letters):
