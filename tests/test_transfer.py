@@ -11,8 +11,10 @@ from toy_cutouts import fold_toy, make_candidates, split_toy, write_store
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.rundir import RunDir
 from gmadet_nb.learning import (
+    evaluate,
     folds,
     fused,
+    same_exposures,
     saving,
     scorer,
     train,
@@ -108,6 +110,8 @@ def test_few_labels_and_passes_do_better_from_a_trained_model(other, own, tmp_pa
     anew, tuned = starts
 
     assert list(starts["used"]) == [False, True]
+    assert starts.meta["initial_model"] == str(other.run.model_dir)
+    assert starts.meta["warnings"] == []
     assert tuned["log_loss"] < anew["log_loss"]
     # What learns nothing in 2 passes has a log loss near log 2.
     assert tuned["log_loss"] < 0.5 * np.log(2)
@@ -191,10 +195,63 @@ def test_a_model_without_its_run_gives_its_networks_alone(other, tmp_path, caplo
     assert read(other.run.model_dir).features.shape[1] == len(FEATURES)
 
 
-def test_exposures_that_the_other_model_has_seen_are_named(other, caplog):
+def rename(made, name):
+    """Return a split of the same candidates whose exposures have other names."""
+    split = made.split.copy()
+    split["exposure_id"] = [f"{name}_{key}" for key in split["exposure_id"]]
+    return split
+
+
+def test_a_model_that_has_seen_the_exposures_is_left_aside(
+    other, tmp_path, monkeypatch
+):
+    def untrained(split, store, training, *, number, start):
+        assert start is None
+        model = train.build_network("small", size=SIZE, dropout=0, number=number)
+        return model, Table({"fold": [number], "best": [True]})
+
+    monkeypatch.setattr(fused, "train_network", untrained)
+    model, starts = fit(other, read(other.run.model_dir), tmp_path)
+    assert model.initial == ""
+    assert list(starts["start"]) == [transfer.ANEW]
+    [text] = starts.meta["warnings"]
+    assert "the networks were trained anew" in text
+    assert transfer.describe(starts, target_fpr=0.05) == text
+
+
+def test_exposures_under_other_names_are_known_by_their_pixels(other, own):
     initial = read(other.run.model_dir)
-    transfer.warn_of_same_exposures(other.split, initial)
-    assert "5 exposures have names that the initial model" in caplog.text
+    folded = other.split[np.isin(other.split["part"], folds.FOLDED)]
+    n_trained = len(set(folded["exposure_id"]))
+    assert len(initial.exposures) == n_trained < 5
+    text = same_exposures.why_left_aside(rename(other, "new"), other.store, initial)
+    assert f"{n_trained} of the 5 exposures" in text
+    assert f"(0 by their names, {n_trained} by their pixels)" in text
+    assert same_exposures.why_left_aside(own.split, own.store, initial) == ""
+    assert same_exposures.why_left_aside(own.split, own.store, None) == ""
+
+
+def test_the_card_names_the_model_that_was_tried_and_lost(own, tmp_path):
+    meta = {"initial_model": "runs/other/model", "warnings": ["It lost."]}
+    starts = Table({"start": [transfer.ANEW], "used": [True]}, meta=meta)
+    threshold = evaluate.choose_threshold(np.linspace(0, 1, 400), 0.05)
+    parts = {name: {"exposures": []} for name in folds.FOLDED}
+    run = RunDir(tmp_path)
+    card = saving.finish_card(run, {"parts": parts}, threshold, {}, starts=starts)
+    assert card["initial_tried"] == "runs/other/model"
+    assert card["warnings"] == ["It lost."]
+
+
+def test_a_run_of_stamps_is_not_said_to_be_missing(other, tmp_path, caplog):
+    run = RunDir(tmp_path)
+    shutil.copytree(other.run.model_dir, run.model_dir)
+    run.write_table("split", other.split)
+    run.write_table("candidates", other.candidates["candidate_id", "exposure_id"])
+    caplog.set_level("INFO")
+    initial = read(run.model_dir)
+    assert len(initial.real) == 0
+    assert "has no split and candidates" not in caplog.text
+    assert "have no numbers for the trees" in caplog.text
 
 
 def test_a_model_that_does_not_fit_is_refused(other, tmp_path):

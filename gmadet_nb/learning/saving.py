@@ -160,14 +160,15 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
     compared : astropy.table.Table, optional
         From `gmadet_nb.learning.baselines.compare`.
     starts : astropy.table.Table, optional
-        From `gmadet_nb.learning.transfer.fit_best`.
+        From `gmadet_nb.learning.transfer.fit_best`. What it warns of and the model
+        that was tried, whether it was taken or not, go into the card, too.
 
     Returns
     -------
     dict
         The card as it was written.
     """
-    trained_on = None
+    trained_on, begun = None, {} if starts is None else starts.meta
     if run.has_table("exposures"):
         folded = {key for name in FOLDED for key in card["parts"][name]["exposures"]}
         trained_on = describe_exposures(run.read_table("exposures"), names=folded)
@@ -182,6 +183,8 @@ def finish_card(run, card, threshold, metrics, *, compared=None, starts=None):
         "baselines": _rows(compared),
         "starts": _rows(starts),
         FILES: hash_files(run.model_dir),
+        "initial_tried": begun.get("initial_model", ""),
+        "warnings": begun.get("warnings", []),
     }
     run.write_json(run.model_dir / CARD, card)
     shutil.rmtree(run.model_dir / CHECKPOINTS, ignore_errors=True)

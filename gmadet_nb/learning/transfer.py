@@ -17,6 +17,7 @@ from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.fused import fit_fused
 from gmadet_nb.learning.model_files import KERAS, check_file, check_network
 from gmadet_nb.learning.networks import keras
+from gmadet_nb.learning.same_exposures import trained_differences, why_left_aside
 from gmadet_nb.learning.scorer import read_card
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,9 @@ class Initial:
         Their labels.
     exposures : set of str
         Those that it was trained on.
+    differences : set of bytes
+        Hashes of the differences that it was trained on; none where the cutouts of its
+        run are not at hand.
     """
 
     folder: str
@@ -51,6 +55,7 @@ class Initial:
     features: np.ndarray
     real: np.ndarray
     exposures: set
+    differences: set
 
 
 def read_initial(folder, *, network, size):
@@ -101,7 +106,7 @@ def read_initial(folder, *, network, size):
         raise BadInputError(
             f"'{path}' cannot be loaded: {error}. Run 08_train of that run again."
         ) from error
-    features, real = _its_candidates(Path(folder).resolve().parent)
+    features, real, differences = _its_candidates(Path(folder).resolve().parent)
     return Initial(
         folder=str(folder),
         key=key,
@@ -109,8 +114,9 @@ def read_initial(folder, *, network, size):
         features=features,
         real=real,
         exposures={
-            name for part in card["parts"].values() for name in part["exposures"]
+            name for part in FOLDED for name in card["parts"][part]["exposures"]
         },
+        differences=differences,
     )
 
 
@@ -118,7 +124,8 @@ def fit_best(split, store, candidates, training, *, initial, model_dir, target_f
     """Train anew and, where there is a model to start from, from it; take the better.
 
     Both have the same folds. The better one has the lower cross-entropy of
-    calibrated scores out of fold.
+    calibrated scores out of fold. A model that has seen exposures of this run is left
+    aside: the candidates that judge it would flatter it.
 
     Parameters
     ----------
@@ -138,8 +145,14 @@ def fit_best(split, store, candidates, training, *, initial, model_dir, target_f
     starts : astropy.table.Table
         One row a way: ``start``, ``log_loss`` and, at the target, ``tpr``,
         ``tpr_low``, ``tpr_high``, ``n_real``; out of fold. ``used``, True for one.
+        ``meta`` names the ``initial_model`` that was given and holds ``warnings``.
     """
-    warn_of_same_exposures(split, initial)
+    aside = why_left_aside(split, store, initial)
+    meta = {"initial_model": initial.folder if initial else ""}
+    meta["warnings"] = [aside] if aside else []
+    if aside:
+        logger.warning(aside)
+        initial = None
     models = {}
     for name, start in {ANEW: None, TUNED: initial}.items():
         if name == ANEW or initial:
@@ -165,7 +178,7 @@ def fit_best(split, store, candidates, training, *, initial, model_dir, target_f
             | {"tpr_low": tpr["low"], "tpr_high": tpr["high"], "n_real": tpr["n"]}
             | {"used": name == best}
         )
-    return models[best], Table(rows)
+    return models[best], Table(rows=rows, meta=meta)
 
 
 def min_loss(model):
@@ -187,6 +200,8 @@ def describe(starts, *, target_fpr):
     -------
     str
     """
+    if starts.meta.get("warnings"):
+        return "\n".join(starts.meta["warnings"])
     if len(starts) == 1:
         return "No initial model: the networks were trained anew."
     figures = [
@@ -206,39 +221,20 @@ def describe(starts, *, target_fpr):
 
 
 def _its_candidates(folder):
-    """Return features and labels of what the run in a folder trained on, if there."""
-    run = RunDir(folder)
-    if run.has_table("split") and run.has_table("candidates"):
-        split, candidates = run.read_table("split"), run.read_table("candidates")
-        if all(name in candidates.colnames for name in COLUMNS):
-            rows = split[np.asarray(split["used"], bool)]
-            rows = rows[np.isin(rows["part"], FOLDED)]
-            real = np.asarray(rows["label"] == "real")
-            return features_of(rows["candidate_id"], candidates), real
-    logger.warning(
-        "'%s' has no split and candidates: the trees learn from this run's alone.",
-        folder,
-    )
-    return np.empty((0, 0), np.float32), np.empty(0, bool)
-
-
-def warn_of_same_exposures(split, initial):
-    """Warn where the initial model may have seen the exposures that judge it.
-
-    Parameters
-    ----------
-    split : astropy.table.Table
-        With ``exposure_id``.
-    initial : Initial or None
-    """
-    same = set(map(str, split["exposure_id"])) & (
-        initial.exposures if initial else set()
-    )
-    if same:
+    """Return numbers, labels and hashes of what the run in a folder trained on."""
+    run, nothing = RunDir(folder), (np.empty((0, 0), np.float32), np.empty(0, bool))
+    if not (run.has_table("split") and run.has_table("candidates")):
         logger.warning(
-            "%d exposures have names that the initial model was trained on, the first "
-            "is %r. If they are the same, it has seen the candidates that judge it, "
-            "and the figures flatter it: train anew.",
-            len(same),
-            min(same),
+            "'%s' has no split and candidates: the trees learn from this run's alone.",
+            folder,
         )
+        return *nothing, set()
+    split, candidates = run.read_table("split"), run.read_table("candidates")
+    differences = trained_differences(run, split)
+    if not all(name in candidates.colnames for name in COLUMNS):
+        logger.info("The candidates of '%s' have no numbers for the trees.", folder)
+        return *nothing, differences
+    rows = split[np.asarray(split["used"], bool)]
+    rows = rows[np.isin(rows["part"], FOLDED)]
+    real = np.asarray(rows["label"] == "real")
+    return features_of(rows["candidate_id"], candidates), real, differences
