@@ -4,7 +4,7 @@ import pytest
 from astropy.table import Table, vstack
 from matplotlib.figure import Figure
 
-from gmadet_nb.learning import check_rates
+from gmadet_nb.learning import check_rates, rate_warnings
 from gmadet_nb.learning.completeness import binomial_interval
 from gmadet_nb.views import plots_rates
 from gmadet_nb.views.notices import Notice
@@ -55,7 +55,7 @@ def test_each_bin_has_its_rates_with_binomial_intervals(judged):
 
 def test_bogus_that_pass_in_one_bin_are_said(judged):
     table = check_rates.rates_by_quantity(judged, threshold=0.5)
-    words = check_rates.warn_of_rates(table, target_fpr=TARGET)
+    words = rate_warnings.warn_of_rates(table, target_fpr=TARGET)
     [of_snr] = [text for text in words if "S/N" in text]
     assert "is < 5, 200 of 200 bogus pass" in of_snr
 
@@ -63,7 +63,7 @@ def test_bogus_that_pass_in_one_bin_are_said(judged):
     # 3 of 400 are below 1%.
     judged["score"][[1, 2, 4]] = 0.9
     table = check_rates.rates_by_quantity(judged, threshold=0.5)
-    assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
+    assert rate_warnings.warn_of_rates(table, target_fpr=TARGET) == []
 
 
 def test_bogus_that_chose_the_threshold_do_not_test_it(judged):
@@ -76,7 +76,7 @@ def test_bogus_that_chose_the_threshold_do_not_test_it(judged):
     assert list(some["n_real"]) == [100, 100]  # of all parts
     assert list(some["n_bogus"]) == [0, 100]  # of the test part, in e2
     assert some["fpr"][1] == 0
-    assert check_rates.warn_of_rates(table, target_fpr=TARGET) == []
+    assert rate_warnings.warn_of_rates(table, target_fpr=TARGET) == []
 
 
 @pytest.mark.parametrize("name", ["mag", "snr", "fwhm_ratio", "reference_distance"])
@@ -89,7 +89,7 @@ def test_what_was_not_measured_has_a_bin_of_its_own(judged, name):
     assert (some["n_real"].sum(), some["n_bogus"].sum()) == (200, 400)
     last = some[-1]
     assert (last["bin"], last["n_real"], last["n_bogus"]) == ("not measured", 1, 10)
-    words = check_rates.warn_of_rates(table, target_fpr=TARGET)
+    words = rate_warnings.warn_of_rates(table, target_fpr=TARGET)
     assert any("is not measured, 10 of 10 bogus pass" in text for text in words)
 
 
@@ -138,6 +138,22 @@ def test_figures_at_the_threshold_agree_with_each_other(judged):
     of_score, of_stream = check_rates.describe_merit(found, which="at new places")
     assert "at new places: F1 0.667" in of_score
     assert "10 bogus for each real one, what is kept would be 17% real" in of_stream
+
+
+def test_bins_that_stand_out_by_chance_are_counted(judged):
+    judged["score"] = np.where(judged["label"] == "real", 0.9, 0.1)
+    table = check_rates.rates_by_quantity(judged, threshold=0.5)
+    assert rate_warnings.within_chance(table, target_fpr=TARGET).startswith(
+        f"In none of {len(table)} bins"
+    )
+    low, _ = binomial_interval(2, 24)
+    assert low > TARGET > binomial_interval(2, 24, confidence=0.999)[0]
+    table["n_bogus"][0], table["fpr"][0], table["fpr_low"][0] = 24, 2 / 24, low
+    assert rate_warnings.warn_of_rates(table, target_fpr=TARGET) == []
+    text = rate_warnings.within_chance(table, target_fpr=TARGET)
+    assert text.startswith(
+        f"1 bar stands wholly above the dotted line, of {len(table)}"
+    )
 
 
 @pytest.mark.parametrize("kind", ["real", "bogus", "none"])

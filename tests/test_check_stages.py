@@ -63,6 +63,7 @@ def test_depth_that_the_classifier_costs_is_measured_and_warned_of(make_night):
     ]
     assert len(warned) == 1
     assert "thrown away" in warned[0]
+    assert "raise target_fpr" in warned[0]
 
 
 def test_bright_sources_that_are_lost_are_warned_of(make_night):

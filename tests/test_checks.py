@@ -15,6 +15,7 @@ from gmadet_nb.learning import (
     check_truth,
     crossfit,
     labeling,
+    own_run,
 )
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.label_log import LabelLog
@@ -210,6 +211,30 @@ def test_scores_of_another_model_stay_its_own(run, tmp_path):
         check, ranked, Table(none), threshold=0.7, snr_bins=[], mag_bins=[]
     )
     assert set(metrics["parts"]) == {"test"}
+
+
+def test_what_a_model_s_own_run_warned_of_goes_with_it(run, tmp_path):
+    other = tmp_path / "other" / "model"
+    other.mkdir(parents=True)
+    run.write_json(other / "model.json", CARD | {"warnings": ["It was left aside."]})
+
+    def warnings():
+        check = check_input.read_check_input(run, workflow="apply", model=str(other))
+        return check.warnings
+
+    trained, unknown = warnings()
+    assert trained == "In training: It was left aside."
+    assert "own run warned of is not known" in unknown
+    metrics = {"model": own_run.name_of(CARD), "warnings": ["Rates: Too many pass."]}
+    metrics["warnings"].append("Model: It is not known which exposures trained it.")
+    run.write_json(other.parent / "metrics.json", metrics)
+    assert warnings() == [trained, "Its own run warned: Rates: Too many pass."]
+    of_another = metrics | {"model": own_run.name_of(CARD | {"created": "later"})}
+    run.write_json(other.parent / "metrics.json", of_another)
+    assert not any("Too many pass" in text for text in warnings())
+    # Of its own run the notebook that is running says it.
+    own = check_input.read_check_input(run, workflow="train", model="")
+    assert not any("own run" in text for text in own.warnings)
 
 
 @pytest.mark.parametrize("model", ["", "by name"])

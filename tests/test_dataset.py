@@ -518,6 +518,27 @@ def test_too_little_to_train_on_is_said(rng):
 
 
 @pytest.mark.parametrize(
+    ("origins", "idle"),
+    [
+        # Everything by a person: nothing stands beside it.
+        (["human:a"] * 4, "human_weight, which is 3, changes nothing: in a class"),
+        # Two origins, one a class: the classes count the same anyway.
+        (["injected"] * 2 + ["human:a"] * 2, "human_weight, which is 3"),
+        (["injected"] * 2 + ["unmatched"] * 2, "there is no such label"),
+        (["injected", "human:a", "unmatched", "unmatched"], ""),
+    ],
+)
+def test_weights_that_change_nothing_are_said(origins, idle):
+    split = Table({"label": ["real", "real", "bogus", "bogus"]})
+    split["label_origin"], split["used"] = origins, True
+    weight_of = {"unmatched_weight": 1.0, "catalog_weight": 1.0}
+    words = dataset.idle_weights(split, human_weight=3.0, **weight_of)
+    assert len(words) == bool(idle)
+    assert all(idle in text for text in words)
+    assert dataset.idle_weights(split, human_weight=1.0, **weight_of) == []
+
+
+@pytest.mark.parametrize(
     ("target_fpr", "said"),
     [
         # 400 at new places are enough to show 1 %, and choose the threshold alone.

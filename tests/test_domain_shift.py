@@ -21,6 +21,7 @@ def test_shift_is_measured_by_its_size_and_not_by_its_significance():
         assert row["delta"] == pytest.approx(wanted, abs=4 * np.sqrt(4 / 15000))
     [words] = describe_shift(table, first="Injected", second="sky's")
     assert "Injected have lower fwhm" in words
+    assert "Look at the PSF in 01_images" in words
 
 
 def test_too_few_or_missing_values_say_nothing():

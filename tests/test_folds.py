@@ -7,7 +7,7 @@ from toy_candidates import make_measured
 from toy_cutouts import fold_toy, make_candidates, split_toy
 
 from gmadet_nb.errors import BadInputError, BadParameterError
-from gmadet_nb.learning import check_ranking, crossfit, folds, trees
+from gmadet_nb.learning import check_ranking, crossfit, dataset, folds, trees
 from gmadet_nb.learning.calibration import probability
 from gmadet_nb.learning.features import candidate_features
 from gmadet_nb.learning.places import sky_places
@@ -158,14 +158,37 @@ def test_a_class_that_one_exposure_has_alone_is_said_with_its_name(nights):
     folded = fold(split, candidates)
     words = f"10 real .* does not see .*{only}.* has 0"
     with pytest.raises(BadInputError, match=words):
-        folds.check_folds(folded)
+        dataset.check_folds(folded)
 
 
 def test_folds_that_all_have_both_classes_pass(nights):
     found, _, _ = nights
-    assert folds.check_folds(found, min_each=3) is None
+    assert dataset.check_folds(found, min_each=3) is None
     with pytest.raises(BadInputError, match="100000 real"):
-        folds.check_folds(found, min_each=100_000)
+        dataset.check_folds(found, min_each=100_000)
+
+
+def test_a_class_that_is_missing_everywhere_is_said_to_be(nights):
+    _, split, candidates = nights
+    n = int((split["used"] & (split["part"] != "test")).sum())
+    split["label"] = "real"
+    words = (
+        rf"there are {n} real and 0 bogus in all\. Label more bogus ones in 06_label"
+    )
+    with pytest.raises(BadInputError, match=words):
+        dataset.check_folds(fold(split, candidates))
+    keep = np.concatenate(
+        [
+            np.flatnonzero(split["part"] != "test")[:10],
+            np.flatnonzero(split["part"] == "test"),
+        ]
+    )
+    few = split[keep]
+    few["label"][:10] = ["real", "bogus"] * 5
+    few["exposure_id"][:10] = ["a", "b", "c", "d", "e"] * 2
+    words = r"10 real and 10 bogus .* there are 5 real and 5 bogus in all"
+    with pytest.raises(BadInputError, match=words):
+        dataset.check_folds(fold(few, candidates))
 
 
 def test_one_fold_and_no_candidates_are_refused(nights):

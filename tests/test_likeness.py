@@ -46,6 +46,7 @@ def test_what_differs_is_said(changes, said):
     trained_on = likeness.describe_exposures(make_exposures())
     (words,) = likeness.differences(trained_on, make_exposures(**changes))
     assert said in words
+    assert "Label some candidates of this run" in words
 
 
 def test_stamps_of_which_nothing_is_known_differ_in_nothing_known():

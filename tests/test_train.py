@@ -314,6 +314,7 @@ def test_the_card_says_what_the_model_is(trained):
         on_disk["labels_by_origin"]["injected"]["real"]
         == (used["label"] == "real").sum()
     )
+    assert on_disk["weights_by_origin"] == {"injected": 1.0, "unmatched": 1.0}
     exposures = [set(part["exposures"]) for part in on_disk["parts"].values()]
     assert exposures[0].isdisjoint(exposures[2] | exposures[3])
 

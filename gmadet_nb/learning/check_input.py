@@ -10,6 +10,7 @@ from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.likeness import differences
+from gmadet_nb.learning.own_run import warnings_of_model
 from gmadet_nb.learning.score_table import check_scored_by, scores_of, with_scores
 
 WORKFLOWS = ("train", "apply", "stamps")
@@ -43,8 +44,8 @@ class CheckInput:
     own : bool
         Whether the model is that of this run.
     warnings : list of str
-        What is not known of the scores, and how the exposures differ from those that
-        the model was trained on.
+        What is not known of the scores, what the model's training and its own run
+        warned of, and how the exposures differ from those that it was trained on.
     """
 
     workflow: str
@@ -96,6 +97,7 @@ def read_check_input(run, *, workflow, model):
     elif "fold" in split.colnames:
         split["fold"] = -1
     warnings = check_scored_by(scores, card)
+    warnings += warnings_of_model(card, folder, own=own)
     if run.has_table("exposures"):
         exposures = run.read_table("exposures")
         warnings += differences(card.get("trained_on"), exposures)

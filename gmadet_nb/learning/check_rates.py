@@ -7,7 +7,6 @@ from astropy.table import Table
 
 from gmadet_nb.files.tables import as_floats
 from gmadet_nb.learning import evaluate
-from gmadet_nb.learning.completeness import binomial_interval
 from gmadet_nb.learning.curves import confusion, over_thresholds, purity
 
 #: Quantity -> its name in words, and the edges of its bins; None: from the data.
@@ -27,8 +26,6 @@ QUANTITIES = {
 }
 _N_MAG_BINS = 6
 _LEAST = 10  # of real and of bogus at new places, below which all places count
-# Some 30 bins are looked at: one in thirty would stand out at 95% by chance alone.
-_SURE = 0.999
 _NAMES = ("quantity", "bin", "n_real", "tpr", "tpr_low", "tpr_high")
 _NAMES += ("n_bogus", "fpr", "fpr_low", "fpr_high")
 _DTYPE = (str, str, int, float, float, float, int, float, float, float)
@@ -189,33 +186,6 @@ def rates_by_quantity(rows, *, threshold):
         for end in ("", "_low", "_high"):
             table[name + end].format = ".3f"
     return table
-
-
-def warn_of_rates(table, *, target_fpr):
-    """Say in words where clearly more bogus pass than were wanted.
-
-    Parameters
-    ----------
-    table : astropy.table.Table
-        From `rates_by_quantity`.
-    target_fpr : float
-        Wanted false-positive rate.
-
-    Returns
-    -------
-    list of str
-    """
-    words = []
-    for row in table:
-        n = int(row["n_bogus"])
-        k = round(n * row["fpr"]) if n else 0
-        if n and binomial_interval(k, n, confidence=_SURE)[0] > target_fpr:
-            words.append(
-                f"Where the {QUANTITIES[row['quantity']][0]} is {row['bin']}, "
-                f"{k} of {n} bogus pass ({row['fpr']:.1%}), and {target_fpr:.1%} were "
-                "wanted: label more such bogus in 06_label, or trust these less."
-            )
-    return words
 
 
 def _labels_and_scores(rows):

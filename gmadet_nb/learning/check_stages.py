@@ -22,6 +22,14 @@ _LEAST_SNR = 1.0  # one source on a patch of huge noise must not stretch the axi
 _DEPTH, _BRIGHT_LOSS = 0.3, 0.05
 BRIGHT_SNR = 10.0  # from here on faintness is no excuse
 _HALF = 0.5
+# What a stage that loses sources wants.
+_STEPS = {
+    "detected": "Lower detection_threshold in 03_detect, or look at its differences.",
+    "past the filters": "Look at 10_kept_and_width, and widen fwhm_ratio_min to "
+    "fwhm_ratio_max in 10_check_inference.",
+    "past the classifier": "Inject more faint ones (snr_range in 02_simulate) and "
+    "train again, or raise target_fpr in 08_train.",
+}
 
 
 def follow_injected(crossmatch, ranked):
@@ -154,7 +162,10 @@ def describe_stages(fits):
             text += _why_not(before, after)
         said.append(f"{text}.")
         if depth > _DEPTH:
-            warned.append(f"{text}: faint sources are detected and then thrown away.")
+            warned.append(
+                f"{text}: faint sources are detected and then thrown away. "
+                f"{_STEPS[after['stage']]}"
+            )
         warned += _losses(before, after)
     return said, warned
 
@@ -177,7 +188,7 @@ def _losses(before, after):
         words.append(
             f"{left or 'None'} of {n} injected sources that are {before['stage']} "
             f"{'is' if left < 2 else 'are'} {after['stage']}: this stage throws away "
-            "what it should keep."
+            f"what it should keep. {_STEPS[after['stage']]}"
         )
     n = int(before["n_bright_left"])
     lost = rate(n - int(after["n_bright_left"]), n)

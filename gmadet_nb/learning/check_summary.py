@@ -5,6 +5,7 @@ from astropy.table import Table
 
 from gmadet_nb.learning import calibration_error, part_metrics
 from gmadet_nb.learning.labels import read_labels
+from gmadet_nb.learning.own_run import name_of
 from gmadet_nb.learning.ranked_list import ranked_list
 
 
@@ -31,6 +32,7 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
     apply = check.workflow == "apply"
     return {
         "workflow": check.workflow,
+        "model": name_of(check.card),
         "threshold": threshold,
         "n_candidates": len(ranked),
         "n_above_threshold": int(np.sum(ranked["above_threshold"])),

@@ -15,7 +15,8 @@ def warn_of_threshold(rows, card):
     Parameters
     ----------
     rows : astropy.table.Table
-        Of the test part: ``label``, ``score``; none on a new night.
+        Of the test part: ``label``, ``score``. Where there are none, as on a new
+        night, nothing is said: the model's own run has said it.
     card : dict
         The model's. Where it does not say what the threshold rests on, nothing is
         said of that.
@@ -27,7 +28,7 @@ def warn_of_threshold(rows, card):
     threshold, target_fpr = card["threshold"], card.get("target_fpr", 0.01)
     n_bogus, n_above = (card.get(f"threshold_n_{name}") for name in ("bogus", "above"))
     needed = int(np.ceil(_LEAST_ABOVE / target_fpr))
-    few = n_bogus is not None and n_bogus < needed
+    few = len(rows) and n_bogus is not None and n_bogus < needed
     words = _lost(rows, threshold, target_fpr, few=few)
     if few:
         above = "" if n_above is None else f", of which it keeps {n_above}"

@@ -11,6 +11,15 @@ PARTS = ("training", "validation", "calibration", "test")
 
 
 KNOWN_ARE = ("left out", "real")
+_LABEL_COLUMNS = ("label", "label_origin")
+_NOT_MIXED = (
+    "in a class either all labels are such or none, and the classes count the same in "
+    "sum"
+)
+_MORE = (
+    "Label more {fewer} ones in 06_label; a run with exposures can make more, real "
+    "ones in 02_simulate, bogus ones by label_unmatched_as_bogus in 04_cutouts."
+)
 
 
 def gather_labels(crossmatch, human_labels, *, known_are="left out"):
@@ -70,6 +79,79 @@ def gather_labels(crossmatch, human_labels, *, known_are="left out"):
             rows.append((key, exposure[key], str(label), str(origin)))
     names = ("candidate_id", "exposure_id", "label", "label_origin")
     return Table(rows=rows or None, names=names, dtype=(str,) * 4)
+
+
+def idle_weights(split, *, human_weight, unmatched_weight, catalog_weight):
+    """Say in words which weights of origins change nothing in training.
+
+    Real and bogus count the same in sum, whatever their weights: a weight moves
+    something only where labels of its origin stand beside others of their class.
+
+    Parameters
+    ----------
+    split : astropy.table.Table
+        With ``label``, ``label_origin``, ``used``.
+    human_weight, unmatched_weight, catalog_weight : float
+        As for `gmadet_nb.learning.weights.weigh_origins`.
+
+    Returns
+    -------
+    list of str
+        A sentence for each weight other than 1 that has no effect.
+    """
+    rows = split[np.asarray(split["used"], bool)]
+    label, origin = (np.asarray(rows[name]).astype(str) for name in _LABEL_COLUMNS)
+    groups = {
+        "human_weight": (human_weight, np.char.startswith(origin, HUMAN)),
+        "unmatched_weight": (unmatched_weight, origin == "unmatched"),
+        "catalog_weight": (catalog_weight, origin == "catalog"),
+    }
+    words = []
+    for name, (weight, some) in groups.items():
+        mixed = [len(set(some[label == kind])) == 2 for kind in ("real", "bogus")]
+        if weight != 1 and not any(mixed):
+            why = _NOT_MIXED if some.any() else "there is no such label"
+            words.append(f"{name}, which is {weight:g}, changes nothing: {why}.")
+    return words
+
+
+def check_folds(folds, *, min_each=10):
+    """Raise if a model would have too few real or bogus candidates to train on.
+
+    Parameters
+    ----------
+    folds : gmadet_nb.learning.folds.Folds
+    min_each : int
+        Real and bogus candidates that each model needs.
+
+    Raises
+    ------
+    BadInputError
+        It says how many there are in all or, where that would do, names the fold and
+        its exposures.
+    """
+    real = np.asarray(folds.rows["label"] == "real")
+    n_real, n_bogus = int(real.sum()), int((~real).sum())
+    if min(n_real, n_bogus) < min_each:
+        fewer = "real" if n_real < n_bogus else "bogus"
+        raise BadInputError(
+            f"Each model must train on {min_each} real and {min_each} bogus "
+            f"candidates or more, and outside the test part there are {n_real} real "
+            f"and {n_bogus} bogus in all. "
+            + _MORE.format(fewer=fewer if n_real != n_bogus else "real and bogus")
+        )
+    for k in range(folds.n_folds):
+        trained = folds.trained_on(k)
+        for name, some in (("real", real), ("bogus", ~real)):
+            n = int((trained & some).sum())
+            if n < min_each:
+                exposures = sorted(set(folds.rows["exposure_id"][folds.held_out(k)]))
+                raise BadInputError(
+                    f"Each model must train on {min_each} {name} candidates or more, "
+                    f"and the one that does not see {', '.join(exposures[:6])} has "
+                    f"{n}: most {name} ones are there. Inject or label more in other "
+                    "exposures, or set another seed or n_folds."
+                )
 
 
 def check_trainable(split, *, target_fpr=0.01, min_each=10):

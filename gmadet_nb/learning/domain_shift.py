@@ -9,6 +9,10 @@ from gmadet_nb.files.tables import as_floats
 _MIN_EACH = 20
 # |delta| from which two samples are called different (Romano et al. 2006: "medium").
 _NOTABLE = 0.33
+# What to do about a column, by its name in words.
+_RANGE = "Set snr_range in 02_simulate to what the sky has, and train again."
+_STEPS = {"S/N": _RANGE, "magnitude [mag]": _RANGE}
+_STEP = "Look at the PSF in 01_images: the injected sources are made of it."
 
 
 def compare_samples(first, second, columns):
@@ -72,7 +76,8 @@ def describe_shift(table, *, first, second):
             words.append(
                 f"{first} have {more} {row['column']} than {second}: median "
                 f"{row['median_first']:.3g} against {row['median_second']:.3g} "
-                f"(Cliff's delta {row['delta']:+.2f})."
+                f"(Cliff's delta {row['delta']:+.2f}). "
+                f"{_STEPS.get(row['column'], _STEP)}"
             )
     return words
 

@@ -164,35 +164,6 @@ def read_folds(split):
     return Folds(rows=rows, n_folds=n_folds, unit=unit, note=note)
 
 
-def check_folds(folds, *, min_each=10):
-    """Raise if a model would have too few real or bogus candidates to train on.
-
-    Parameters
-    ----------
-    folds : Folds
-    min_each : int
-        Real and bogus candidates that each model needs.
-
-    Raises
-    ------
-    BadInputError
-        It names the fold and its exposures.
-    """
-    real = np.asarray(folds.rows["label"] == "real")
-    for k in range(folds.n_folds):
-        trained = folds.trained_on(k)
-        for name, some in (("real", real), ("bogus", ~real)):
-            n = int((trained & some).sum())
-            if n < min_each:
-                exposures = sorted(set(folds.rows["exposure_id"][folds.held_out(k)]))
-                raise BadInputError(
-                    f"Each model must train on {min_each} {name} candidates or more, "
-                    f"and the one that does not see {', '.join(exposures[:6])} has "
-                    f"{n}: most {name} ones are there. Inject or label more in other "
-                    "exposures, or set another seed or n_folds."
-                )
-
-
 def count_folds(folds):
     """Count the candidates of each fold.
 

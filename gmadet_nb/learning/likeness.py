@@ -7,6 +7,7 @@ from gmadet_nb.files.tables import as_floats
 # Beyond these a network sees stars of a size that it was not trained on.
 _SCALE_RATIO = 1.1
 _FWHM_RATIO = 1.2
+_STEP = "Label some candidates of this run before you trust the rates."
 
 
 def describe_exposures(exposures, *, names=None):
@@ -61,7 +62,7 @@ def differences(trained_on, exposures):
         if new and trained_on[name]:
             words.append(
                 f"The {text} {', '.join(new)} is not among those that trained the "
-                f"model: {', '.join(trained_on[name])}."
+                f"model: {', '.join(trained_on[name])}. {_STEP}"
             )
     for name, unit, ratio in (
         ("pixel_scale", "arcsec/pixel", _SCALE_RATIO),
@@ -73,7 +74,7 @@ def differences(trained_on, exposures):
             if mine[0] < low or mine[1] > high:
                 words.append(
                     f"The {name} is {_span(mine)} {unit} here and was {_span(known)} "
-                    f"in training."
+                    f"in training. {_STEP}"
                 )
     return words
 

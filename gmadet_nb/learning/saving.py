@@ -13,7 +13,7 @@ import numpy as np
 
 from gmadet_nb.errors import StageError
 from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.learning.dataset import count_parts
+from gmadet_nb.learning import card_rows
 from gmadet_nb.learning.features import FEATURES
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.likeness import describe_exposures
@@ -126,13 +126,14 @@ def save_model(folder, fused, *, store, split, training):
         "seeds": {"split": split.meta.get("seed"), "training": training.seed},
         "initial_model": fused.initial,
         "trees": SETTINGS if TREE_JUDGE in judges else None,
-        "folds": _folds(fused.folds),
+        "folds": card_rows.describe_folds(fused.folds),
         "fusion": fused.fusion.as_dict(),
         "epochs_run": [int(n) for n in np.bincount(fused.history["fold"])],
         "best_epoch": [int(epoch) for epoch in best["epoch"]],
         "training_hash": training_hash(split, store),
-        "labels_by_origin": _labels_by_origin(split),
-        "parts": _parts(split),
+        "labels_by_origin": card_rows.labels_by_origin(split),
+        "weights_by_origin": card_rows.weights_by_origin(split),
+        "parts": card_rows.describe_parts(split),
         "onnx_difference": differences,
         "versions": installed_versions(),
         "target_fpr": None,
@@ -232,48 +233,12 @@ def _rows(table):
     return [] if table is None else [dict(row) for row in table]
 
 
-def _folds(folds):
-    """Return the counts and the exposures of each fold."""
-    found = []
-    for k in range(folds.n_folds):
-        rows = folds.rows[folds.held_out(k)]
-        n_real = int((rows["label"] == "real").sum())
-        exposures = sorted({str(key) for key in rows["exposure_id"]})
-        counts = {"n_real": n_real, "n_bogus": len(rows) - n_real}
-        found.append(counts | {"exposures": exposures})
-    return found
-
-
 def _trial_cutouts(store):
     """Return cutouts of the store, and bad ones, on which two models must agree."""
     pixels = store.read(store.candidate_ids[:: max(len(store) // 64, 1)][:64])
     bad = np.zeros((3, *pixels.shape[1:]), np.float32)
     bad[1], bad[2, : store.size // 2] = np.nan, np.nan
     return np.concatenate([pixels, bad])
-
-
-def _labels_by_origin(split):
-    """Count used candidates by where their label is from."""
-    rows = split[np.asarray(split["used"], bool)]
-    counts = {}
-    for row in rows["label", "label_origin"].iterrows():
-        label, origin = map(str, row)
-        counts.setdefault(origin, {"real": 0, "bogus": 0})[label] += 1
-    return counts
-
-
-def _parts(split):
-    """Return the counts and the exposures of each part."""
-    used = split[np.asarray(split["used"], bool)]
-    parts = {}
-    for row in count_parts(split):
-        here = used[used["part"] == row["part"]]
-        parts[str(row["part"])] = {
-            "n_real": int(row["n_real"]),
-            "n_bogus": int(row["n_bogus"]),
-            "exposures": sorted({str(key) for key in here["exposure_id"]}),
-        }
-    return parts
 
 
 def installed_versions():
