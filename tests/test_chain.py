@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gmadet_nb.campaign import cli
+from gmadet_nb.campaign.html import says_nothing
 from gmadet_nb.campaign.plan import default_notebooks, open_campaign
 from gmadet_nb.campaign.runner import campaign_status
 from gmadet_nb.campaign.stages import WORKFLOWS
@@ -57,10 +58,12 @@ def test_nothing_half_written_is_left(run):
     assert list(run.notebooks_dir.glob("*.failed.ipynb")) == []
 
 
-def test_every_figure_that_a_notebook_saves_is_in_the_report(run, workflow):
+def test_every_figure_in_which_something_is_drawn_is_in_the_report(run, workflow):
     report = run.report_path.read_text()
     figures = sorted(run.figures_dir.glob("*.png"))
-    assert report.count("<figure>") == len(figures) > 0
+    drawn = [path for path in figures if not says_nothing(path.read_bytes())]
+    assert report.count("<figure>") == len(drawn) > 0
+    assert ("Left out, as there was nothing to draw" in report) == (drawn != figures)
     assert "<script" not in report
 
 
