@@ -85,6 +85,7 @@ def test_tables_are_known_by_content_and_pixels_by_size_and_time(tmp_path):
     os.utime(pixels, (1, 1))
     assert fingerprint(table) == before[0]
     assert fingerprint(pixels) != before[1]
+    assert fingerprint(pixels, whole=True) == fingerprint(table, whole=True)
     table.write_text("two")
     assert fingerprint(table) != before[0]
 

@@ -2,6 +2,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -348,6 +349,23 @@ def test_a_run_folder_that_was_moved_is_opened_where_it_is(chain):
     assert reasons["01_images"] == reasons["02_simulate"] == ""
     run_campaign(campaign, last="03", echo=chain.lines.append)
     assert not chain.run.exists()
+
+
+def test_a_copy_of_a_run_is_as_up_to_date_as_the_run(chain):
+    cell = fake_chain.writing_cell("01_images").replace("one.ecsv", "one.fits")
+    chain.replace_cell("01_images", cell)
+    chain.start(last="02")
+    shutil.copytree(chain.run, chain.folder / "copy", copy_function=shutil.copyfile)
+    pixels = chain.folder / "copy/psf/one.fits"
+    os.utime(pixels, (1, 1))  # whatever the clock of the file system
+
+    def reasons():
+        campaign = open_campaign("copy", notebooks=chain.notebooks)
+        return [each.reason for each in campaign_status(campaign)][:2]
+
+    assert reasons() == ["", ""]
+    pixels.write_text("02_images")  # as long as it was
+    assert reasons() == ["psf/ is no longer what it wrote", "psf/ changed"]
 
 
 def test_paths_of_stages_left_out_are_not_asked_for(chain):

@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from gmadet_nb.errors import BadInputError
 from gmadet_nb.files.fits_files import find_images
 from gmadet_nb.files.telescopes import list_telescopes
 
-# Read whole; pixels (FITS, HDF5, NumPy) are known by size and time instead.
+# Read whole; pixels (FITS, HDF5, NumPy) are known by size and time instead, and where
+# these differ, as in a copy, by the hash that was taken when a stage had finished.
 _HASHED_SUFFIXES = (".ecsv", ".json", ".jsonl", ".yaml", ".csv", ".keras", ".onnx")
 # How a stage is run, not what comes out of it.
 _HOW = ("run_dir", "compute", "interactive")
@@ -96,6 +98,35 @@ def describe_outputs(run, stage):
     return outputs
 
 
+def describe_contents(run, stage, marks, entries):
+    """Hash the pixels that a stage read and wrote, for runs that are copied.
+
+    Parameters
+    ----------
+    run : RunDir
+    stage : gmadet_nb.campaign.stages.Stage
+    marks : dict of str
+        From `fingerprint`, by name.
+    entries : dict
+        Of `Manifest`: what another stage has hashed since is not read again.
+
+    Returns
+    -------
+    dict of str
+        By name, of what `fingerprint` knows by its time alone.
+    """
+    known = {
+        (name, {**entry["inputs"], **entry["outputs"]}.get(name)): content
+        for entry in entries.values()
+        for name, content in entry.get("contents", {}).items()
+    }
+    return {
+        name: known.get((name, marks[name])) or fingerprint(run.root / name, whole=True)
+        for name in (*stage.reads, *stage.writes)
+        if not name.endswith(_HASHED_SUFFIXES)
+    }
+
+
 def why_to_run(run, stage, entry, now):
     """Say why a stage must run, or return "" where its result still holds.
 
@@ -114,8 +145,10 @@ def why_to_run(run, stage, entry, now):
         entry["parameters"], now["parameters"], "{} changed from {} to {}"
     )
     reasons += _differences(entry["code"], now["code"], "{} changed")
-    reasons += _differences(entry["inputs"], now["inputs"], "{} changed")
+    inputs = _as_before(run, entry, entry["inputs"], now["inputs"])
+    reasons += _differences(entry["inputs"], inputs, "{} changed")
     outputs = {name: fingerprint(run.root / name) for name in stage.writes}
+    outputs = _as_before(run, entry, entry["outputs"], outputs)
     for name, mark in outputs.items():
         if mark == _ABSENT:
             reasons.append(f"{name} is gone")
@@ -138,15 +171,16 @@ def written_files(run):
     }
 
 
-def fingerprint(path):
+def fingerprint(path, *, whole=False):
     """Return a short text that changes when a file or folder does.
 
     Tables, labels and models are hashed; pixels go by name, size and time of
-    the last change, since a night of them would take long to read.
+    the last change, since a night of them would take long to read each time. With
+    ``whole`` they are read, too.
     """
     path = Path(path)
     if path.is_file():
-        return digest(_mark(path))
+        return digest(_mark(path, whole))
     files = [
         file
         for file in sorted(path.rglob("*"))
@@ -154,7 +188,24 @@ def fingerprint(path):
     ]
     if not files:
         return _ABSENT
-    return digest([[str(file.relative_to(path)), _mark(file)] for file in files])
+    return digest([[str(file.relative_to(path)), _mark(file, whole)] for file in files])
+
+
+def _as_before(run, entry, before, now):
+    """Return marks, the old one where nothing but the time of pixels has changed."""
+    contents, found = entry.get("contents", {}), dict(now)
+    for name in contents.keys() & now.keys() & before.keys():
+        if now[name] not in (before[name], _ABSENT) and (
+            _contents(run.root / name, now[name]) == contents[name]
+        ):
+            found[name] = before[name]
+    return found
+
+
+@lru_cache
+def _contents(path, mark):
+    """Hash a file or folder; again only once its mark has changed."""
+    return fingerprint(path, whole=True)
 
 
 def versions():
@@ -177,9 +228,10 @@ def _outside(name, value):
     return fingerprint(value)
 
 
-def _mark(path):
-    if path.suffix in _HASHED_SUFFIXES:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+def _mark(path, whole):
+    if whole or path.suffix in _HASHED_SUFFIXES:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     return _stat(path)
 
 

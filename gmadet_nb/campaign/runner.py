@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from gmadet_nb.campaign.checks import check_paths, check_same_run, check_stamps
 from gmadet_nb.campaign.manifest import (
     Manifest,
+    describe_contents,
     describe_inputs,
     describe_outputs,
     versions,
@@ -134,12 +135,14 @@ def _run_stage(campaign, stage, sources, force, lock_fd, echo):
         outputs = describe_outputs(run, stage)
     except BadInputError as error:
         raise StageError(str(error)) from error
+    contents = describe_contents(run, stage, now["inputs"] | outputs, manifest.entries)
     _remove_old_figures(run, stage, started)
     manifest.record(
         stage.name,
         now
         | {
             "outputs": outputs,
+            "contents": contents,
             "versions": versions(),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(seconds, 2),
