@@ -114,6 +114,7 @@ def test_real_ones_lost_at_the_threshold_of_the_other_half_are_said(sky):
     lost = [text for text in warn_of_halves(table) if "real faint ones" in text]
     assert len(lost) == 1
     assert "are lost at an S/N that was not trained" in lost[0]
+    assert "Inject and label over the whole range" in lost[0]
 
 
 def test_the_threshold_is_chosen_by_what_the_model_has_not_seen(sky):

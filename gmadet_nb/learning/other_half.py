@@ -15,6 +15,7 @@ _COLUMNS += tuple(
     f"{name}_{of}" for name in ("tpr_same", "tpr", "fpr") for of in _RATES
 )
 _COLUMNS += ("fpr_allowed",)
+_STEP = "Inject and label over the whole range (snr_range in 02_simulate)."
 
 
 def judge_other_half(fit, is_real, snr, groups, *, target_fpr):
@@ -98,14 +99,14 @@ def warn_of_halves(halves):
                 f"What is learned on the {other} half of the S/N range tells the "
                 f"{row['judged']} ones apart less well (area under the ROC curve "
                 f"{row['other']:.3f} against {row['same']:.3f}): trust no score at an "
-                "S/N that was not trained."
+                f"S/N that was not trained. {_STEP}"
             )
         if row["fpr_low"] > max(_FPR_TIMES * target, row["fpr_allowed"]):
             words.append(
                 f"A threshold for {target:.1%} of the {other} bogus keeps "
                 f"{_in_words(row, 'fpr')} of the {row['judged']} ones, which did not "
                 "train: trust no false-positive rate at an S/N that was not trained. "
-                "Inject and label over the whole range (snr_range in 02_simulate)."
+                f"{_STEP}"
             )
         lost = row["tpr_same_value"] - row["tpr_value"]
         if enough and lost > _LOST_TPR and row["tpr_high"] < row["tpr_same_low"]:
@@ -113,7 +114,7 @@ def warn_of_halves(halves):
                 f"A threshold for the {other} half of the S/N range keeps "
                 f"{_in_words(row, 'tpr')} of the real {row['judged']} ones, and "
                 f"{_in_words(row, 'tpr_same')} are kept where they trained: real "
-                "ones are lost at an S/N that was not trained."
+                f"ones are lost at an S/N that was not trained. {_STEP}"
             )
     return words
 

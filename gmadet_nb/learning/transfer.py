@@ -151,7 +151,6 @@ def fit_best(split, store, candidates, training, *, initial, model_dir, target_f
     meta = {"initial_model": initial.folder if initial else ""}
     meta["warnings"] = [aside] if aside else []
     if aside:
-        logger.warning(aside)
         initial = None
     models = {}
     for name, start in {ANEW: None, TUNED: initial}.items():
