@@ -134,14 +134,13 @@ def sky_rows(seeds):
     """Return what our models keep of transients of the demo's sky."""
     from benchmarks import classifier_sets, classifier_sky, tables
 
+    folders = [classifier_sets.FOLDER / "models" / f"demo_{seed}" for seed in seeds]
+    folders = [folder for folder in folders if (folder / "model.json").is_file()]
+    if not folders:
+        return []
     found = classifier_sky.find_transients()
     goals = {"empty sky": "99 or more", "on a galaxy": "93 or more"}
-    folders = [classifier_sets.FOLDER / "models" / f"demo_{seed}" for seed in seeds]
-    kept = [
-        classifier_sky.keep_transients(found, folder)
-        for folder in folders
-        if (folder / "model.json").is_file()
-    ]
+    kept = [classifier_sky.keep_transients(found, folder) for folder in folders]
     rows = []
     for place, goal in goals.items():
         low, value, high = (

@@ -229,10 +229,11 @@ def test_no_place_on_the_sky_trains_in_any_fold_and_validates(rng):
     )
     training |= {place[key] for key in of_part(split, "calibration")["candidate_id"]}
     assert training.isdisjoint(validation)
-    # Two thirds of what is drawn stand where nothing else does.
-    n_training = len(of_part(split, "training"))
-    share = len(validation) / (n_training + len(validation))
-    assert share == pytest.approx(0.10, abs=0.04)
+    drawn = of_part(split, "validation")
+    learned = of_part(split, "training")
+    for kind in ("real", "bogus"):
+        n, n_learned = ((rows["label"] == kind).sum() for rows in (drawn, learned))
+        assert n / (n + n_learned) == pytest.approx(0.15, abs=0.01)
 
 
 def test_a_pixel_of_the_detector_that_trains_does_not_validate(rng):
@@ -246,7 +247,24 @@ def test_a_pixel_of_the_detector_that_trains_does_not_validate(rng):
 
     known = set(candidates["candidate_id"][hot])
     assert not known & set(of_part(split, "validation")["candidate_id"])
-    assert len(of_part(split, "validation"))
+    assert set(of_part(split, "validation")["label"]) == {"real", "bogus"}
+
+
+def test_a_class_that_never_stands_alone_judges_all_the_same_and_it_is_said(rng):
+    candidates = make_candidates(6, 60, rng=rng)
+    bogus = np.asarray(candidates["auto_label"] == "bogus")
+    # All bogus are the same few hot pixels, in every exposure.
+    number = np.cumsum(bogus) % 5
+    candidates["x"][bogus], candidates["y"][bogus] = 40.0 * number[bogus], 700.0
+
+    split = split_toy(candidates)
+
+    judges = of_part(split, "validation")
+    assert (judges["label"] == "bogus").sum() == splitting.LEAST_JUDGES
+    assert (
+        "10 of the 10 bogus ones that judge each pass stand where"
+        in (split.meta["note"])
+    )
 
 
 @pytest.mark.parametrize("n_exposures", [1, 2])

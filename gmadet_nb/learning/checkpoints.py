@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from gmadet_nb.files.rundir import atomic_path
-from gmadet_nb.learning import dataset, networks, train
+from gmadet_nb.learning import augmentation, networks, train, weights
 from gmadet_nb.learning.saving import CHECKPOINTS, installed_versions, training_hash
 
 # What numpy and zipfile raise at bytes that are not as they were written.
@@ -59,7 +59,7 @@ class Checkpoints:
             "start": start,
             "code": _hash(
                 Path(module.__file__).read_bytes()
-                for module in (networks, train, dataset)
+                for module in (networks, train, augmentation, weights)
             ),
             "versions": installed_versions(),
         }

@@ -2,8 +2,6 @@
 
 import numpy as np
 from astropy.table import join
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import KDTree
 
 from gmadet_nb.errors import BadInputError
@@ -235,31 +233,3 @@ def seen_in_training(table, sky, *, judged, trained):
         | seen_places(xy[judged], xy[trained], radius=fwhm)
     )
     return seen
-
-
-def linked_groups(places, cells, *, radius):
-    """Join cells' members so that places within a radius are in one group.
-
-    Parameters
-    ----------
-    places : (n, 2) array
-        [pixel]
-    cells : (n,) int array
-        The cell that each place is in.
-    radius : (n,) array
-        [pixel]; the median counts.
-
-    Returns
-    -------
-    (n,) int array
-        The group of each place: its cell, but places that are linked across
-        the border of a cell are all in the cell of the first of them.
-    """
-    n = len(places)
-    if n == 0:
-        return np.zeros(0, int)
-    pairs = KDTree(places).query_pairs(float(np.median(radius)), output_type="ndarray")
-    links = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
-    label = connected_components(links, directed=False)[1]
-    first = np.unique(label, return_index=True)[1]
-    return np.unique(cells[first][label], return_inverse=True)[1]

@@ -3,17 +3,16 @@
 import logging
 
 import numpy as np
+from scipy.spatial import KDTree
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
     FAR,
     detector_places,
-    linked_groups,
     near_other_part,
     on_unknown_place,
     psf_widths,
     seen_in_training,
-    seen_places,
     sky_places,
     with_places,
 )
@@ -21,7 +20,7 @@ from gmadet_nb.learning.places import (
 logger = logging.getLogger(__name__)
 
 N_DRAWS = 300  # random assignments tried for the best balanced one
-CELL_PIXELS = 64.0  # side of a sky cell of the validation part
+LEAST_JUDGES = 10  # of a class in validation, if need be at places that train
 MIN_EXPOSURES = 3  # with fewer, exposures are cut into cells
 _PLACELESS = (
     "No place is known of any candidate: what is of one exposure stays together, and "
@@ -48,9 +47,9 @@ def split_by_exposure(
     come nearest to those wanted. With fewer than three exposures the sky is
     cut into cells instead, and whole bands of them go to calibration and test;
     their candidates nearer than ``margin`` to another part are left out. The
-    validation part is taken from training by sky cell, and what stands there at a
-    place, on the sky or on the detector, that training or calibration has, too,
-    trains: the folds train on both. Only training and validation are thinned.
+    validation part is taken from training, of each class alike: candidates within one
+    FWHM of which, on the sky or on the detector, nothing else trains in any fold. Only
+    training and validation are thinned.
 
     Parameters
     ----------
@@ -62,7 +61,8 @@ def split_by_exposure(
     calibration_fraction, test_fraction : float
         Shares of all candidates; 0 leaves the part empty.
     validation_fraction : float
-        Share of the training part that only decides when to stop.
+        Share of the training part that only decides when to stop; less of a class
+        that hardly ever stands alone.
     bogus_fraction : float
         Share of bogus wanted in the training part, 0 keeps all. Bogus are left
         out at random until it is reached; real ones never are.
@@ -97,7 +97,6 @@ def split_by_exposure(
             "label_unmatched_as_bogus in 04_cutouts."
         )
     table = with_places(labels, candidates)
-    fwhm = psf_widths(table)
     is_real = np.asarray(table["label"] == "real")
     sky = sky_places(table, pixel_scale=pixel_scale)
     exposures, exposure = np.unique(table["exposure_id"], return_inverse=True)
@@ -114,19 +113,10 @@ def split_by_exposure(
         # The sky may be turned against the detector: the diagonal is safe, and a
         # pixel more for the rounding of positions.
         used &= ~near_other_part(sky, part, margin=np.sqrt(2) * (margin + 1))
-    training = part == "training"
-    inside = _assign(
-        linked_groups(
-            sky[training],
-            _cells(sky[training], CELL_PIXELS),
-            radius=fwhm[training],
-        ),
-        is_real[training],
-        {"validation": validation_fraction},
-        rng=rng,
+    judges, words = _draw_validation(
+        part, is_real, _stands_alone(part, table, sky), validation_fraction, rng=rng
     )
-    part[training] = inside
-    part = _new_to_validation(part, table, sky)
+    part[judges] = "validation"
     for name in ("training", "validation"):
         used[_thinned(part == name, is_real, bogus_fraction, rng=rng)] = False
     split = table["candidate_id", "exposure_id", "label", "label_origin"]
@@ -147,23 +137,44 @@ def split_by_exposure(
         if table.meta["placeless"]
         else _note(on_unknown_place(table), trained)
     )
+    split.meta["note"] = " ".join([split.meta["note"], *words]).strip()
     if split.meta["note"]:
         logger.info(split.meta["note"])
     return split
 
 
-def _new_to_validation(part, table, sky):
-    """Return the parts, where validation has no place that trains in any fold."""
-    fwhm = psf_widths(table)
-    while True:
-        mine, others = part == "validation", np.isin(part, ("training", "calibration"))
-        seen = np.zeros(len(part), bool)
-        for places in (sky, detector_places(table)):
-            seen[mine] |= seen_places(places[mine], places[others], radius=fwhm[mine])
-        if not seen.any():
-            return part
-        # What trains now may stand where others of the validation part do.
-        part = np.where(seen, "training", part)
+def _stands_alone(part, table, sky):
+    """Say of each row whether nothing else that trains in any fold is at its place."""
+    fwhm, trains = psf_widths(table), np.isin(part, ("training", "calibration"))
+    alone = trains.copy()
+    for places in (sky, detector_places(table)) if trains.sum() > 1 else ():
+        # The nearest is the row itself.
+        found = KDTree(places[trains]).query(places[trains], k=[2])[0][:, 0]
+        alone[trains] &= found > fwhm[trains]
+    return alone
+
+
+def _draw_validation(part, is_real, alone, fraction, *, rng):
+    """Return the rows of training that judge each pass, and what to say of them.
+
+    Of each class the share that is wanted, of those that stand alone and at most half
+    of them; others fill up to ten, since a class that is missing cannot judge.
+    """
+    judges, words = np.zeros(len(part), bool), []
+    for name, kind in (("real", is_real), ("bogus", ~is_real)):
+        mine = (part == "training") & kind
+        n = round(fraction * mine.sum())
+        first = rng.permutation(np.flatnonzero(mine & alone))
+        first = first[: min(n, len(first) // 2)]
+        n_more = max(min(n, LEAST_JUDGES) - len(first), 0)
+        others = rng.permutation(np.flatnonzero(mine & ~alone))[:n_more]
+        judges[first] = judges[others] = True
+        if len(others):
+            words.append(
+                f"{len(others)} of the {len(first) + len(others)} {name} ones that "
+                "judge each pass stand where others train: too few stand alone."
+            )
+    return judges, words
 
 
 def _note(unknown, trained):
