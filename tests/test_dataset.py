@@ -548,12 +548,23 @@ def test_too_little_to_train_on_is_said(rng):
 )
 def test_weights_that_change_nothing_are_said(origins, idle):
     split = Table({"label": ["real", "real", "bogus", "bogus"]})
-    split["label_origin"], split["used"] = origins, True
+    split["label_origin"], split["used"], split["part"] = origins, True, "training"
     weight_of = {"unmatched_weight": 1.0, "catalog_weight": 1.0}
     words = dataset.idle_weights(split, human_weight=3.0, **weight_of)
     assert len(words) == bool(idle)
     assert all(idle in text for text in words)
     assert dataset.idle_weights(split, human_weight=1.0, **weight_of) == []
+
+
+def test_labels_of_the_test_part_give_no_weight_an_effect():
+    split = Table({"label": ["real", "real", "bogus"], "used": [True] * 3})
+    split["label_origin"] = ["injected", "human:a", "unmatched"]
+    split["part"] = ["training", "test", "training"]
+    weight_of = {"unmatched_weight": 1.0, "catalog_weight": 1.0}
+    [words] = dataset.idle_weights(split, human_weight=3.0, **weight_of)
+    assert words == "human_weight, which is 3, changes nothing: there is no such label."
+    split["part"] = "training"
+    assert dataset.idle_weights(split, human_weight=3.0, **weight_of) == []
 
 
 @pytest.mark.parametrize(

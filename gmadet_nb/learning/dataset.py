@@ -5,6 +5,7 @@ from astropy.table import Table
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.crossfit import choosing_rows
+from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.labels import HUMAN
 
 PARTS = ("training", "validation", "calibration", "test")
@@ -86,11 +87,12 @@ def idle_weights(split, *, human_weight, unmatched_weight, catalog_weight):
 
     Real and bogus count the same in sum, whatever their weights: a weight moves
     something only where labels of its origin stand beside others of their class.
+    Those of the test part train nothing and do not count.
 
     Parameters
     ----------
     split : astropy.table.Table
-        With ``label``, ``label_origin``, ``used``.
+        With ``label``, ``label_origin``, ``part``, ``used``.
     human_weight, unmatched_weight, catalog_weight : float
         As for `gmadet_nb.learning.weights.weigh_origins`.
 
@@ -99,7 +101,7 @@ def idle_weights(split, *, human_weight, unmatched_weight, catalog_weight):
     list of str
         A sentence for each weight other than 1 that has no effect.
     """
-    rows = split[np.asarray(split["used"], bool)]
+    rows = split[np.asarray(split["used"], bool) & np.isin(split["part"], FOLDED)]
     label, origin = (np.asarray(rows[name]).astype(str) for name in _LABEL_COLUMNS)
     groups = {
         "human_weight": (human_weight, np.char.startswith(origin, HUMAN)),
