@@ -127,6 +127,24 @@ def test_a_known_galaxy_without_a_radius_reaches_as_far_as_a_match():
     assert found["galaxy_radii"] == pytest.approx([0.5] * 3, abs=1e-4)
 
 
+def test_a_width_that_is_not_known_takes_no_distance_from_others():
+    candidates, exposures = make_night()
+    known = no_known()
+    known.add_row(("galaxy", 10.0, 60 + 2.7 / 3600, np.nan))
+    candidates["psf_fwhm"][0] = np.nan
+    found = galaxy_distances(candidates, exposures, {}, known, match_radius=2.0)
+    assert found["galaxy_radii"] == pytest.approx([0.5] * 3, abs=1e-4)
+
+    # Without any width this galaxy's reach is not known, and the others count.
+    candidates["psf_fwhm"] = np.nan
+    found = galaxy_distances(candidates, exposures, {}, known, match_radius=2.0)
+    assert np.isnan(found["galaxy_radii"]).all()
+    assert found["galaxy_distance"] == pytest.approx([3.0] * 3, abs=1e-4)
+    known.add_row(("galaxy", 10.0, 60 + 9 / 3600, 18.0))
+    found = galaxy_distances(candidates, exposures, {}, known, match_radius=2.0)
+    assert found["galaxy_radii"] == pytest.approx([0.5] * 3, abs=1e-4)
+
+
 def test_what_the_crossmatch_knows_is_joined_by_candidate():
     candidates = Table({"candidate_id": ["b", "a", "c", "x"]})
     crossmatch = Table({"candidate_id": ["a", "", "b", "c"]})

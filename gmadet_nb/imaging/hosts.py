@@ -77,17 +77,19 @@ def nearest(places, hosts, radii):
         In a flat space of any unit.
     hosts : (m, d) array
     radii : (m,) array
-        In the same unit.
+        In the same unit; NaN where it is not known.
 
     Returns
     -------
     distance : (n,) array
         To the nearest; infinite where there is none.
     in_radii : (n,) array
-        The least distance in units of a galaxy's radius.
+        The least distance in units of a galaxy's radius, of those whose radius is
+        known; NaN where no such galaxy is near.
     """
     if not len(hosts) or not len(places):
         return np.full((2, len(places)), np.inf)
     k = np.arange(1, min(_N_NEAREST, len(hosts)) + 1)
     distance, which = cKDTree(hosts).query(places, k=k)
-    return distance[:, 0], (distance / np.asarray(radii)[which]).min(axis=1)
+    in_radii = distance / np.asarray(radii)[which]
+    return distance[:, 0], np.fmin.reduce(in_radii, axis=1)  # leaves NaN out

@@ -25,7 +25,7 @@ def galaxy_distances(candidates, exposures, seen, known, *, match_radius):
         nothing was looked for.
     known : astropy.table.Table
         From `gmadet_nb.sky.catalogs.read_known`, of which the galaxies count. One
-        without a radius reaches as far as a match does.
+        without a radius reaches as far as a match does, by the widths that are known.
     match_radius : float
         [FWHM]
 
@@ -61,7 +61,9 @@ def _to_known(candidates, exposures, known, match_radius):
     rows = candidates[placed]
     here = rows_of(rows["exposure_id"], exposures["exposure_id"])
     scale = as_floats(exposures["pixel_scale"])[here]
-    reach = np.median(match_radius * as_floats(rows["psf_fwhm"]) * scale)
+    widths = match_radius * as_floats(rows["psf_fwhm"]) * scale
+    measured = np.isfinite(widths)
+    reach = np.median(widths[measured]) if measured.any() else np.nan
     radius = as_floats(galaxies["radius"])
     # Chords of the unit sphere are angles [radian] as long as they are small.
     arcsec = np.radians(1 / 3600)
