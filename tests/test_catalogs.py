@@ -2,6 +2,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
+from astropy.time import Time
 
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.sky.catalogs import read_known
@@ -71,11 +72,13 @@ def test_no_table_and_an_empty_one_know_nothing(tmp_path):
     ("columns", "match"),
     [
         ({"x": [1.0], "dec": [1.0]}, "must have columns ra and dec .* lacks ra"),
-        ({"ra": ["10:00:00"], "dec": [1.0]}, "ra must be numbers"),
-        ({"ra": [1.0], "dec": [91.0]}, "dec in -90 to 90 .* 1 and 91 in row 1"),
-        ({"ra": [1.0, 400.0], "dec": [0.0, 0.0]}, "ra must be in 0 to 360 .* row 2"),
-        ({"ra": [1.0], "dec": [0.0], "radius": [-1.0]}, "radius must be 0 or more"),
-        ({"ra": [1.0], "RA": [1.0], "dec": [0.0]}, "must have one column ra"),
+        ({"ra": ["10:00:00"], "dec": [1.0]}, "ra must be .* Write decimal degrees"),
+        ({"ra": [1.0], "dec": [1.0], "mjd": ["2026-02-11"]}, "Write modified Julian"),
+        ({"ra": [1.0], "dec": [1.0], "mjd": Time(["2026-02-11"])}, "Write modified"),
+        ({"ra": [1.0], "dec": [91.0]}, "90 .* 1 and 91 in row 1. Correct that"),
+        ({"ra": [1.0, 400.0], "dec": [0.0, 0.0]}, "must be in -180 to 360 .* row 2"),
+        ({"ra": [1.0], "dec": [0.0], "radius": [-1.0]}, "got -1. Leave it empty"),
+        ({"ra": [1.0], "RA": [1.0], "dec": [0.0]}, "has 2, .* Rename the others"),
         ({"ra": [1.0] * u.m, "dec": [0.0]}, "ra must be numbers"),
     ],
 )
@@ -87,11 +90,11 @@ def test_what_is_no_table_of_positions_is_refused(tmp_path, columns, match):
 @pytest.mark.parametrize(
     ("name", "text", "match"),
     [
-        ("a.txt", "ra,dec\n1,2\n", "must end in .ecsv, .csv"),
-        ("a.ecsv", "ra,dec\n1,2\n", "must be a table"),
+        ("a.txt", "ra,dec\n1,2\n", "must end in .ecsv, .csv.* Write the table in one"),
+        ("a.ecsv", "ra,dec\n1,2\n", "must be a table .* Write it again"),
         ("a.csv", "", "lacks ra and dec: it has none"),
         ("a.vot", "<html></html>", "must be a table"),
-        ("b.csv", None, "is no file"),
+        ("b.csv", None, "is no file. Correct the path"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, name, text, match):

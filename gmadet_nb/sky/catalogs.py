@@ -32,6 +32,12 @@ _FORMATS = {
     ".xml": "votable",
 }
 _COLUMNS = ("name", "kind", "ra", "dec", "mjd", "radius")
+_WRITE = {
+    "ra": "decimal degrees",
+    "dec": "decimal degrees",
+    "mjd": "modified Julian dates as plain numbers, such as 61113.05",
+    "radius": "arcsec as plain numbers",
+}
 _UNITS = {"ra": u.deg, "dec": u.deg, "mjd": u.d, "radius": u.arcsec}
 
 
@@ -91,8 +97,12 @@ def _read_one(path):
     for name, unit in _UNITS.items():
         known[name] = _numbers(table, name, unit, path) * unit
     known["ra"] = _on_sky(known, path) * u.deg
-    if np.any(known["radius"] < 0):
-        raise BadInputError(f"{path}: a radius must be 0 or more [arcsec].")
+    radius = as_floats(known["radius"])
+    if np.any(radius < 0):
+        raise BadInputError(
+            f"{path}: a radius must be 0 or more [arcsec], got "
+            f"{np.nanmin(radius):g}. Leave it empty where it is not known."
+        )
     return known
 
 
@@ -102,11 +112,12 @@ def _open(path):
     if kind is None:
         raise BadInputError(
             f"A table of known objects must end in {', '.join(_FORMATS)}, got "
-            f"{str(path)!r}."
+            f"{str(path)!r}. Write the table in one of these formats."
         )
     if not path.is_file():
         raise BadInputError(
-            f"known_objects must name tables, and {str(path)!r} is no file."
+            f"known_objects must name tables, and {str(path)!r} is no file. Correct "
+            "the path in known_objects."
         )
     try:
         table = Table.read(path, format=kind)
@@ -114,12 +125,16 @@ def _open(path):
     except (ValueError, TypeError, IndexError, OSError, IORegistryError) as error:
         text = str(error).strip().splitlines() or [type(error).__name__]
         raise BadInputError(
-            f"{path} must be a table ({kind}), but: {text[0].rstrip('.')}."
+            f"{path} must be a table ({kind}), but: {text[0].rstrip('.')}. Write it "
+            "again, or name it by the format that it has."
         ) from None
     lower = [name.lower() for name in table.colnames]
     for name in _COLUMNS:
         if lower.count(name) > 1:
-            raise BadInputError(f"{path} must have one column {name}, and has more.")
+            raise BadInputError(
+                f"{path} must have one column {name}, and has {lower.count(name)}, as "
+                "capitals do not count. Rename the others."
+            )
         if name in lower:
             table.rename_column(table.colnames[lower.index(name)], name)
     return table
@@ -144,7 +159,8 @@ def _numbers(table, name, unit, path):
         return as_floats(column) * (column.unit or unit).to(unit)
     except (ValueError, TypeError, u.UnitConversionError) as error:
         raise BadInputError(
-            f"{path}: {name} must be numbers [{unit}], but: {error}."
+            f"{path}: {name} must be numbers [{unit}], but: {str(error).rstrip('.')}. "
+            f"Write {_WRITE[name]}."
         ) from None
 
 
@@ -155,8 +171,9 @@ def _on_sky(known, path):
     if off.any():
         row = int(np.flatnonzero(off)[0])
         raise BadInputError(
-            f"{path}: ra must be in 0 to 360 and dec in -90 to 90 [deg], got "
-            f"{ra[row]:g} and {dec[row]:g} in row {row + 1}."
+            f"{path}: ra must be in -180 to 360 and dec in -90 to 90 [deg], got "
+            f"{ra[row]:g} and {dec[row]:g} in row {row + 1}. Correct that "
+            "row."
         )
     return ra % 360
 
