@@ -1,5 +1,6 @@
 import fcntl
 import json
+import logging
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import zipfile
 import fake_chain
 import pytest
 
+from gmadet_nb.campaign import kernels
 from gmadet_nb.campaign.checks import check_paths
 from gmadet_nb.campaign.plan import open_campaign
 from gmadet_nb.campaign.runner import campaign_status, run_campaign
@@ -674,6 +676,17 @@ def test_a_killed_run_has_not_finished_its_stage_and_goes_on_from_there(chain, n
     assert chain.start(last="02") == ["02_simulate"]
     notebooks = sorted(path.name for path in (chain.run / "notebooks").iterdir())
     assert notebooks == ["01_images.ipynb", "02_simulate.ipynb"]
+
+
+def test_logging_goes_on_in_a_process_that_outlives_its_run(chain, monkeypatch):
+    def ends(*arguments, **choices):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+
+    monkeypatch.setattr(kernels, "run_notebook", ends)
+    with pytest.raises(SystemExit, match="143"):
+        chain.start(last="01")
+    assert logging.getLogger("gmadet_nb").isEnabledFor(logging.ERROR)
 
 
 def test_what_waits_for_a_kernel_is_silent_once_a_signal_ends_the_run(chain):

@@ -1,6 +1,7 @@
 """The command `gmadet-nb`."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def main(argv=None):
 
         if ended.code != TERMINATED:
             raise
+        # What waited for the kernel would still report that it waits in vain.
+        logging.disable(logging.CRITICAL)
         return _complain("ended by SIGTERM; the same command goes on from here.", 143)
 
 

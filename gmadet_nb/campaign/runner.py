@@ -242,8 +242,10 @@ def _stop_on_sigterm():
         logging.disable(logging.CRITICAL)
         raise SystemExit(TERMINATED)
 
+    silenced = logging.root.manager.disable
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        logging.disable(silenced)
