@@ -106,6 +106,10 @@ def no_truth():
     )
 
 
+def no_labels():
+    return Table(names=("candidate_id", "label"), dtype=(str, str))
+
+
 def test_real_ones_are_kept_with_the_model_and_read_again(night, tmp_path):
     real = make_real(night[0], human=3)
     assert len(real) == (night[0]["label"] == "real").sum()
@@ -143,7 +147,7 @@ def test_transients_that_fall_behind_the_injected_ones_are_said(night):
     table, _ = night
     real = make_real(table)
     found = make_found(table, [True, False] * 20)  # every one off a galaxy is lost
-    counted, words = check_populations.populations(real, found, table)
+    counted, words = check_populations.populations(real, found, table, no_labels())
     # Half of them are on a galaxy, where all are kept.
     places = [(row["population"], row["place"]) for row in counted]
     assert ("known transients", "empty sky") in places
@@ -171,7 +175,7 @@ def test_sources_that_the_model_has_seen_are_not_counted(night):
     known = check_truth.truth_not_seen(truth, table)
     found = check_truth.find_truth(known, fresh, exposures)
     real = make_real(table)
-    counted, _ = check_populations.populations(real, found, fresh)
+    counted, _ = check_populations.populations(real, found, fresh, no_labels())
     by_name = {(row["population"], row["place"]): row["n"] for row in counted}
     assert by_name["known transients", "all"] == (bright & ~seen).sum()
 
@@ -190,7 +194,7 @@ def test_transients_on_exposures_that_were_seen_are_left_out_found_or_not(night)
 def test_faint_sources_and_those_without_origin_are_not_compared(night):
     table, _ = night
     real = make_real(table, human=30)
-    counted, words = check_populations.populations(real, no_truth(), table)
+    counted, words = check_populations.populations(real, no_truth(), table, no_labels())
     assert words == []
     bright = real[real["snr"] >= check_populations.MIN_SNR]
     by_name = {(row["population"], row["place"]): row["n"] for row in counted}
@@ -203,7 +207,7 @@ def test_human_confirmed_sources_are_split_by_the_galaxies_that_were_found(night
     table, _ = night
     radii = np.where(np.arange(len(table)) % 3 == 0, 0.5, 2.0)
     real = make_real(table, human=60, galaxy_radii=radii)
-    counted, _ = check_populations.populations(real, no_truth(), table)
+    counted, _ = check_populations.populations(real, no_truth(), table, no_labels())
     by_name = {(row["population"], row["place"]): row["n"] for row in counted}
     bright = np.flatnonzero((table["label"] == "real") & (table["snr"] >= 10))
     human = [i for i in bright if table["candidate_id"][i] in real["candidate_id"][:60]]
@@ -227,7 +231,7 @@ def test_known_variables_that_fall_behind_the_injected_ones_are_said(night):
     table["above_threshold"] = ~(variable & (table["on_galaxy"] == 1))
     table["label"][variable] = ""
     table["label"][np.flatnonzero(variable)[:4]] = "bogus"  # as a person says
-    counted, words = check_populations.populations(real, no_truth(), table)
+    counted, words = check_populations.populations(real, no_truth(), table, no_labels())
     by_name = {(row["population"], row["place"]): row["n"] for row in counted}
     assert by_name["known variables", "all"] == 56
     assert by_name["known variables", "on a galaxy"] == 28
@@ -236,6 +240,18 @@ def test_known_variables_that_fall_behind_the_injected_ones_are_said(night):
     assert [text.split(" 0% ")[0] for text in words if "on a galaxy" in text] == [
         "Of known variables, on a galaxy,"
     ]
+
+
+def test_known_objects_that_a_person_called_bogus_are_none_on_a_new_night(night):
+    table, _ = night
+    make_known(table, ["variable"] * 20)
+    real = make_real(table)
+    table["label"] = ""  # without a split
+    labels = Table({"candidate_id": table["candidate_id"][-6:]})
+    labels["label"] = ["bogus"] * 3 + ["real", "unsure", "real"]
+    counted, _ = check_populations.populations(real, no_truth(), table, labels)
+    by_name = {(row["population"], row["place"]): row["n"] for row in counted}
+    assert by_name["known variables", "all"] == 17
 
 
 def test_known_objects_that_trained_are_counted_once(night):
@@ -248,12 +264,12 @@ def test_known_objects_that_trained_are_counted_once(night):
         "injected",
     )
     n_known = np.sum((real["label_origin"] == "catalog") & (real["snr"] >= 10))
-    counted, _ = check_populations.populations(real, no_truth(), table)
+    counted, _ = check_populations.populations(real, no_truth(), table, no_labels())
     names = list(counted["population"])
     assert names.count("known variables") > 0
     assert "known objects of the training" not in names
     elsewhere = table[: len(table) // 2]
-    counted, _ = check_populations.populations(real, no_truth(), elsewhere)
+    counted, _ = check_populations.populations(real, no_truth(), elsewhere, no_labels())
     by_name = {(row["population"], row["place"]): row["n"] for row in counted}
     assert by_name["known objects of the training", "all"] == n_known
 
@@ -499,7 +515,7 @@ def test_all_that_was_found_can_be_written_as_json(night, scorer, tmp_path):
     found = check_shortcuts.find_shortcuts(
         table, table, real, scorer=scorer, store=store, target_fpr=0.05, seed=1
     )
-    populations, _ = check_populations.populations(real, no_truth(), table)
+    populations, _ = check_populations.populations(real, no_truth(), table, no_labels())
     sample, name = check_populations.sky_sample(real, table)
     _, shift, _ = check_populations.shift(real, sample, name=name)
     crossmatch = Table({"source_id": [""], "candidate_id": [""], "exposure_id": ["e"]})

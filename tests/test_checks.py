@@ -19,6 +19,7 @@ from gmadet_nb.learning import (
 )
 from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.label_log import LabelLog
+from gmadet_nb.learning.surroundings import add_known
 
 
 def make_sources(n=400, m50=20.0, seed=0):
@@ -397,9 +398,47 @@ def test_ranked_list_of_a_new_night_has_what_people_say_and_the_summary_counts_i
     assert rows[first]["label"] == "bogus"  # the later act
     assert rows[second]["label_origin"] == "human:bert"
     assert sum(row["label"] != "" for row in rows.values()) == 2
-    assert not any(checked["label"])  # no figure changes
+    assert not any(checked["label"])  # no rate changes
+    # What counts real ones by their catalogue knows what people say.
+    assert len(check.human_labels) == 0
+    again, _, _ = rank(run, workflow="apply")
+    assert dict(again.human_labels["candidate_id", "label"].iterrows()) == {
+        first: "bogus",
+        second: "unsure",
+    }
     figures = {figure.name: figure.value for figure in key_figures(run)}
     assert figures["labeled by eye"] == "1 bogus, 1 unsure"
+
+
+def test_labels_of_a_run_with_a_split_are_those_of_the_split(run):
+    key = run.read_table("candidates")["candidate_id"][0]
+    LabelLog(run.label_path("anna")).record(key, "bogus")
+    check, _, _ = rank(run, workflow="train")
+    assert len(check.human_labels) == 0
+
+
+@pytest.mark.parametrize("workflow", ["stamps", "train"])
+def test_stamps_that_another_run_s_model_judges_are_a_night_to_rank(
+    run, tmp_path, workflow
+):
+    run.params_path.write_text("workflow: stamps\n")
+    folder = tmp_path / "other" / "model"
+    folder.mkdir(parents=True)
+    run.write_json(folder / "model.json", CARD)
+
+    def read(model=folder):
+        return check_input.read_check_input(run, workflow=workflow, model=str(model))
+
+    assert read().workflow == workflow  # labelled and split once
+    run.table_path("split").unlink()
+    check = read()
+    assert check.workflow == "apply"
+    assert len(check.split) == 0
+    with pytest.raises(BadInputError, match="split"):
+        read(run.model_dir)
+    run.params_path.write_text("workflow: train\n")
+    with pytest.raises(BadInputError, match="split"):
+        read()
 
 
 def test_apply_writes_the_ranked_list_and_needs_no_split(run):
@@ -411,6 +450,11 @@ def test_apply_writes_the_ranked_list_and_needs_no_split(run):
     written = run.read_table("ranked")
     assert written.colnames[:2] == ["rank", "candidate_id"]
     assert not {"part", "used", "seen", "mag_injected"} & set(written.colnames)
+    assert [name for name in written.colnames if not written[name].description] == []
+    known = add_known(ranked, run.read_table("crossmatch"))
+    check_summary.write_list(run, check, known, suspects)
+    written = run.read_table("ranked")
+    assert {"known_name", "known_separation"} <= set(written.colnames)
     assert [name for name in written.colnames if not written[name].description] == []
     assert not run.has_table("suspects")
     found = check_truth.find_truth(

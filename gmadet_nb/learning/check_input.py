@@ -9,6 +9,7 @@ from astropy.table import Table
 from gmadet_nb.errors import BadParameterError
 from gmadet_nb.learning.crossfit import check_model, with_out_of_fold
 from gmadet_nb.learning.folds import FOLDED
+from gmadet_nb.learning.labels import read_labels
 from gmadet_nb.learning.likeness import differences
 from gmadet_nb.learning.own_run import warnings_of_model
 from gmadet_nb.learning.score_table import check_scored_by, scores_of, with_scores
@@ -36,9 +37,13 @@ class CheckInput:
     Attributes
     ----------
     workflow : str
-        "train", "apply" or "stamps".
+        "train", "apply" or "stamps"; "apply" for stamps that only another run's model
+        has judged.
     candidates, scores, crossmatch, split : astropy.table.Table
         As in the run folder.
+    human_labels : astropy.table.Table
+        From `gmadet_nb.learning.labels.read_labels` in "apply"; empty where ``split``
+        has what people say.
     card : dict
         The model's card.
     own : bool
@@ -53,6 +58,7 @@ class CheckInput:
     scores: Table
     crossmatch: Table
     split: Table
+    human_labels: Table
     card: dict
     own: bool
     warnings: list
@@ -66,7 +72,8 @@ def read_check_input(run, *, workflow, model):
     run : gmadet_nb.files.rundir.RunDir
         The run.
     workflow : {"train", "apply", "stamps"}
-        In "apply" nothing is labelled: ``split`` is empty.
+        In "apply" nothing is labelled: ``split`` is empty. Stamps without a split
+        that another run's model judges are such a night, too.
     model : str
         Folder of the model's card; "" for this run's own.
 
@@ -87,6 +94,8 @@ def read_check_input(run, *, workflow, model):
     folder = Path(model) if model else run.model_dir
     own = folder.resolve() == run.model_dir.resolve()
     card, scores = run.read_json(folder / "model.json"), run.read_table("scores")
+    if not own and run.of_stamps and not run.has_table("split"):
+        workflow = "apply"
     split = Table(names=list(_SPLIT), dtype=list(_SPLIT.values()))
     if workflow != "apply":
         split = run.read_table("split")
@@ -101,12 +110,14 @@ def read_check_input(run, *, workflow, model):
     if run.has_table("exposures"):
         exposures = run.read_table("exposures")
         warnings += differences(card.get("trained_on"), exposures)
+    human_labels = read_labels(run.labels_dir)
     return CheckInput(
         workflow=workflow,
         candidates=run.read_table("candidates"),
         scores=scores,
         crossmatch=run.read_table("crossmatch"),
         split=split,
+        human_labels=human_labels if workflow == "apply" else human_labels[:0],
         card=card,
         own=own,
         warnings=warnings,

@@ -115,14 +115,13 @@ def read_real(folder):
         ) from error
 
 
-def populations(real, found, ranked):
+def populations(real, found, ranked, human_labels):
     """Count what is kept of injected sources, of known transients and of others.
 
     Others are what a person called real, and candidates on known variables, minor
     planets and transients of a catalogue, which no person called bogus.
 
-    Of those that were detected with an S/N above 10. Whether a source that nobody
-    injected is on a galaxy is known of the known transients alone.
+    Of those that were detected with an S/N above 10.
 
     Parameters
     ----------
@@ -132,6 +131,8 @@ def populations(real, found, ranked):
         From `gmadet_nb.learning.check_truth.find_truth`, among ``ranked``.
     ranked : astropy.table.Table
         From `gmadet_nb.learning.check_ranking.not_seen`: who was seen proves nothing.
+    human_labels : astropy.table.Table
+        Those of `gmadet_nb.learning.check_input.CheckInput`.
 
     Returns
     -------
@@ -152,7 +153,9 @@ def populations(real, found, ranked):
             rows = rows[~np.isin(rows["candidate_id"], ranked["candidate_id"])]
         name = _NAMES.get(origin, origin)
         others.append(count_kept(name, rows["above_threshold"], rows["near_galaxy"]))
-    others += [_known_objects(ranked, kind) for kind in REAL_KINDS]
+    said = human_labels["candidate_id"][human_labels["label"] == "bogus"]
+    bogus = (ranked["label"] == "bogus") | np.isin(ranked["candidate_id"], said)
+    others += [_known_objects(ranked[~bogus], kind) for kind in REAL_KINDS]
     table, words = compare_populations(injected, others)
     return table[np.asarray(table["n"]) > 0], words
 
@@ -163,7 +166,7 @@ def _known_objects(ranked, kind):
     if "known_kind" not in ranked.colnames:
         return count_kept(name, np.zeros(0, bool), None)
     some = (ranked["known_kind"] == kind) & (as_floats(ranked["snr"]) >= MIN_SNR)
-    some &= ~np.asarray(ranked["injected"], bool) & (ranked["label"] != "bogus")
+    some &= ~np.asarray(ranked["injected"], bool)
     rows = ranked[np.asarray(some, bool)]
     return count_kept(name, rows["above_threshold"], rows["on_galaxy"])
 

@@ -142,7 +142,8 @@ def headline(metrics):
 def write_list(run, check, ranked, suspects):
     """Write the list that the workflow ends with: suspects, or ranked candidates.
 
-    The latter with what people say of them; no figure of such a night hangs on that.
+    The latter with what people say of them. No figure of such a night hangs on that but
+    the count of known objects, of which those called bogus are none.
     """
     if check.workflow == "apply":
         run.write_table("ranked", ranked_list(ranked, read_labels(run.labels_dir)))

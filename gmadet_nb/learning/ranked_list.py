@@ -42,6 +42,8 @@ OTHERS = {
     "edge": "its stamp reaches over the edge",
     "n_same_pixel": "other exposures that show something at this pixel",
     "known_kind": "of the known object at its place; empty for none",
+    "known_name": "of that object; empty where the table has none",
+    "known_separation": "from that object; empty for none",
     "galaxy_distance": "to the nearest galaxy",
     "galaxy_radii": "distance to the galaxy in its half-light radii",
     "on_galaxy": "1 within one half-light radius, 0 farther out",
