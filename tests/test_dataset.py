@@ -454,14 +454,8 @@ def test_differences_of_one_value_are_alike_and_no_leak(folded, value):
     assert set(leaks.check_leaks(split, store=store).values()) == {0}
     labels, counts = same_pixels.keep_one_of_each(split, store)
     assert len(labels) == len(split) - 6
-    assert counts == {
-        "n_repeated": 0,
-        "n_contradicting": 0,
-        "n_blank": 6,
-        "n_constant": 6,
-    }
-    words = same_pixels.in_words(counts)
-    assert words == "6 nothing to judge, 6 of one value, not compared"
+    assert counts == {"n_repeated": 0, "n_contradicting": 0, "n_blank": 6}
+    assert same_pixels.in_words(counts) == "6 nothing to judge"
     assert same_pixels.in_words(dict.fromkeys(counts, 0)) == "none"
 
 
@@ -480,12 +474,7 @@ def test_one_of_the_same_cutouts_stays_and_a_person_s_label_counts_first(folded)
     stays = [str(key) for key in labels["candidate_id"][[0, 5]]]
     assert list(kept["candidate_id"][:2]) == stays
     assert list(kept["candidate_id"][2:]) == list(labels["candidate_id"][9:])
-    assert counts == {
-        "n_repeated": 4,
-        "n_contradicting": 3,
-        "n_blank": 0,
-        "n_constant": 0,
-    }
+    assert counts == {"n_repeated": 4, "n_contradicting": 3, "n_blank": 0}
 
 
 def test_where_there_is_nothing_to_judge_nothing_is_learned(folded):
@@ -496,6 +485,15 @@ def test_where_there_is_nothing_to_judge_nothing_is_learned(folded):
     left_out = set(split["candidate_id"]) - set(kept["candidate_id"])
     assert left_out == set(split["candidate_id"][[1, 4]])
     assert counts["n_blank"] == 2
+
+
+def test_what_is_blank_and_the_same_is_left_out_and_counted_once(folded):
+    split, pixels, write = folded
+    pixels[[1, 4], ..., -1] = pixels[1, ..., -1]
+    pixels[[1, 4], 2:7, 2:7, -1] = np.nan
+    kept, counts = same_pixels.keep_one_of_each(split, write())
+    assert len(kept) == len(split) - 2
+    assert counts == {"n_repeated": 0, "n_contradicting": 0, "n_blank": 2}
 
 
 @pytest.mark.parametrize("wanted", [0.1, 0.3, 0.9])

@@ -20,7 +20,7 @@ from gmadet_nb.learning import (
     train,
     transfer,
 )
-from gmadet_nb.learning.cutouts import CutoutStore
+from gmadet_nb.learning.cutouts import CutoutStore, create_store
 from gmadet_nb.learning.features import FEATURES
 
 # Keras 3.15 hands TensorFlow's variables to numpy in a way that numpy 2 deplores.
@@ -225,10 +225,47 @@ def test_exposures_under_other_names_are_known_by_their_pixels(other, own):
     n_trained = len(set(folded["exposure_id"]))
     assert len(initial.exposures) == n_trained < 5
     text = same_exposures.why_left_aside(rename(other, "new"), other.store, initial)
-    assert f"{n_trained} of the 5 exposures" in text
-    assert f"(0 by their names, {n_trained} by their pixels)" in text
+    assert f"{n_trained} of the 5 exposures of this run (by pixel)" in text
     assert same_exposures.why_left_aside(own.split, own.store, initial) == ""
     assert same_exposures.why_left_aside(own.split, own.store, None) == ""
+
+
+def with_pixels(made, path, change):
+    """Return a store of the same candidates whose pixels were changed."""
+    ids = [str(key) for key in made.split["candidate_id"]]
+    with create_store(path, size=SIZE) as writer:
+        writer.append(ids, "all", change(made.store.read(ids)))
+    return CutoutStore(path)
+
+
+def test_exposures_that_were_subtracted_anew_are_known_by_their_science(
+    other, tmp_path
+):
+    initial = read(other.run.model_dir)
+    anew = with_pixels(other, tmp_path / "a.h5", lambda pixels: pixels * [1, 1, 2])
+    text = same_exposures.why_left_aside(rename(other, "new"), anew, initial)
+    assert "exposures of this run (by pixel)" in text
+
+
+def test_two_sets_of_stamps_with_one_name_are_two(other, tmp_path, caplog):
+    initial = read(other.run.model_dir)
+    # No pixel of one is one of the other: noise has no value twice.
+    unlike = with_pixels(other, tmp_path / "b.h5", lambda pixels: pixels + 1)
+    assert same_exposures.why_left_aside(other.split, unlike, initial) == ""
+    assert "are called as some that" in caplog.text
+    assert "they count as others" in caplog.text
+
+
+def test_without_its_cutouts_a_model_has_seen_exposures_of_the_same_name(
+    other, own, tmp_path
+):
+    shutil.copytree(other.run.model_dir, tmp_path / "model")
+    initial = read(tmp_path / "model")
+    assert not initial.pixels
+    text = same_exposures.why_left_aside(other.split, other.store, initial)
+    assert "(by name, as the cutouts of its run are not at hand)" in text
+    assert "give the exposures others" in text
+    assert same_exposures.why_left_aside(own.split, own.store, initial) == ""
 
 
 def test_the_card_names_the_model_that_was_tried_and_lost(own, tmp_path):

@@ -169,6 +169,6 @@ def _same_pixels(rows, side, store):
     if "fold" in rows.colnames:  # each fold is judged by a model of all the others
         folded = np.asarray(rows["fold"]) >= 0
         side[folded] = np.asarray(rows["fold"])[folded]
-    groups, *_ = find_same(rows["candidate_id"], store)
+    groups, _ = find_same(rows["candidate_id"], store)
     on_two = [group for group in groups if len(set(side[group])) > 1]
     return [str(rows["candidate_id"][i]) for group in on_two for i in group]

@@ -5,6 +5,7 @@ import logging
 
 import numpy as np
 
+from gmadet_nb.learning.cutouts import PLANES
 from gmadet_nb.learning.labels import HUMAN
 from gmadet_nb.learning.unscored import why_unscored
 
@@ -13,11 +14,40 @@ logger = logging.getLogger(__name__)
 READ_BATCH = 512
 
 
+def hash_cutouts(candidate_ids, store, *, plane="difference"):
+    """Return a hash of one plane of each cutout, by which the same are known.
+
+    A plane with nothing to judge, as 0 behind a mask or beyond the edge, says nothing
+    and gets none.
+
+    Parameters
+    ----------
+    candidate_ids : (n,) sequence of str
+        Which cutouts.
+    store : gmadet_nb.learning.cutouts.CutoutStore
+        Where they are.
+    plane : {"science", "reference", "difference"}
+        Which plane.
+
+    Returns
+    -------
+    list of bytes
+        One a cutout; b"" where `gmadet_nb.learning.unscored.why_unscored` says why.
+    """
+    hashes, number = [], PLANES.index(plane)
+    for start in range(0, len(candidate_ids), READ_BATCH):
+        pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., number]
+        hashes += [
+            b"" if why else hashlib.sha256(cutout.tobytes()).digest()
+            for cutout, why in zip(pixels, why_unscored(pixels), strict=True)
+        ]
+    return hashes
+
+
 def find_same(candidate_ids, store):
     """Find cutouts whose difference is, pixel by pixel, that of another one.
 
-    A difference of one value alone (0 behind a mask or beyond the edge, or nothing
-    measured at all) says nothing and is held against none.
+    One with nothing to judge is held against none.
 
     Parameters
     ----------
@@ -30,24 +60,14 @@ def find_same(candidate_ids, store):
     -------
     groups : list of (m,) int arrays
         Rows that are the same, two or more in each group.
-    n_constant : int
-        How many were not compared.
     blank : (k,) int array
         Rows with nothing to judge, which get no score either.
     """
-    rows, n_constant, blank = {}, 0, []
-    for start in range(0, len(candidate_ids), READ_BATCH):
-        pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., -1]
-        blank.extend(start + np.flatnonzero(why_unscored(pixels) != ""))
-        for i, cutout in enumerate(pixels, start=start):
-            measured = cutout[np.isfinite(cutout)]
-            if (measured == measured[:1]).all():
-                n_constant += 1
-                continue
-            digest = hashlib.sha256(cutout.tobytes()).digest()
-            rows.setdefault(digest, []).append(i)
-    groups = [np.array(some) for some in rows.values() if len(some) > 1]
-    return groups, n_constant, np.array(blank, int)
+    rows = {}
+    for i, digest in enumerate(hash_cutouts(candidate_ids, store)):
+        rows.setdefault(digest, []).append(i)
+    blank = np.array(rows.pop(b"", []), int)
+    return [np.array(some) for some in rows.values() if len(some) > 1], blank
 
 
 def in_words(counts):
@@ -56,7 +76,6 @@ def in_words(counts):
         "n_repeated": "the same as another",
         "n_contradicting": "the same under two labels",
         "n_blank": "nothing to judge",
-        "n_constant": "of one value, not compared",
     }
     found = [f"{counts[key]} {text}" for key, text in words.items() if counts.get(key)]
     return ", ".join(found) or "none"
@@ -81,10 +100,10 @@ def keep_one_of_each(labels, store):
     labels : astropy.table.Table
         The rows that stay, in their order.
     counts : dict
-        ``n_repeated``, ``n_contradicting``, ``n_blank``: rows left out;
-        ``n_constant``: not compared.
+        ``n_repeated``, ``n_contradicting``, ``n_blank``: rows left out, each counted
+        once.
     """
-    groups, n_constant, blank = find_same(labels["candidate_id"], store)
+    groups, blank = find_same(labels["candidate_id"], store)
     label = np.asarray(labels["label"])
     human = np.char.startswith(np.asarray(labels["label_origin"]).astype(str), HUMAN)
     stays = np.ones(len(labels), bool)
@@ -102,7 +121,6 @@ def keep_one_of_each(labels, store):
         "n_repeated": n_repeated,
         "n_contradicting": n_contradicting,
         "n_blank": len(blank),
-        "n_constant": n_constant,
     }
     if not stays.all():
         logger.info(

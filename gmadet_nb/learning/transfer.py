@@ -17,7 +17,7 @@ from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.fused import fit_fused
 from gmadet_nb.learning.model_files import KERAS, check_file, check_network
 from gmadet_nb.learning.networks import keras
-from gmadet_nb.learning.same_exposures import trained_differences, why_left_aside
+from gmadet_nb.learning.same_exposures import trained_pixels, why_left_aside
 from gmadet_nb.learning.scorer import read_card
 
 logger = logging.getLogger(__name__)
@@ -44,9 +44,9 @@ class Initial:
         Their labels.
     exposures : set of str
         Those that it was trained on.
-    differences : set of bytes
-        Hashes of the differences that it was trained on; none where the cutouts of its
-        run are not at hand.
+    pixels : set of bytes
+        Hashes of the science cutouts and differences that it was trained on; none where
+        the cutouts of its run are not at hand.
     """
 
     folder: str
@@ -55,7 +55,7 @@ class Initial:
     features: np.ndarray
     real: np.ndarray
     exposures: set
-    differences: set
+    pixels: set
 
 
 def read_initial(folder, *, network, size):
@@ -106,7 +106,7 @@ def read_initial(folder, *, network, size):
         raise BadInputError(
             f"'{path}' cannot be loaded: {error}. Run 08_train of that run again."
         ) from error
-    features, real, differences = _its_candidates(Path(folder).resolve().parent)
+    features, real, pixels = _its_candidates(Path(folder).resolve().parent)
     return Initial(
         folder=str(folder),
         key=key,
@@ -116,7 +116,7 @@ def read_initial(folder, *, network, size):
         exposures={
             name for part in FOLDED for name in card["parts"][part]["exposures"]
         },
-        differences=differences,
+        pixels=pixels,
     )
 
 
@@ -229,11 +229,11 @@ def _its_candidates(folder):
         )
         return *nothing, set()
     split, candidates = run.read_table("split"), run.read_table("candidates")
-    differences = trained_differences(run, split)
+    pixels = trained_pixels(run, split)
     if not all(name in candidates.colnames for name in COLUMNS):
         logger.info("The candidates of '%s' have no numbers for the trees.", folder)
-        return *nothing, differences
+        return *nothing, pixels
     rows = split[np.asarray(split["used"], bool)]
     rows = rows[np.isin(rows["part"], FOLDED)]
     real = np.asarray(rows["label"] == "real")
-    return features_of(rows["candidate_id"], candidates), real, differences
+    return features_of(rows["candidate_id"], candidates), real, pixels
