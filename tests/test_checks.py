@@ -606,3 +606,14 @@ def test_bogus_that_pass_are_counted_by_those_that_are_refused():
     # 0 of 30 allows 11.6 %, more than are kept: no more than these can be bogus.
     assert found["high"] == ranked["kept"].sum()
     assert "0 of 30 bogus passed, 0 to 51" in found["words"]
+
+
+def test_bogus_are_counted_among_those_that_the_width_has_not_cut_yet():
+    ranked = Table({"score": np.linspace(0, 1, 1000)})
+    ranked["above_threshold"] = ranked["score"] >= 0.977
+    ranked["kept"] = ranked["score"] >= 0.995
+    n_above = int(ranked["above_threshold"].sum())
+    assert ranked["kept"].sum() == 5
+    # 977 refused stand for 9.9 that pass, more than are kept.
+    words = check_summary.expect_false(ranked, {"target_fpr": 0.01})["words"]
+    assert words.startswith(f"about 10 of the {n_above} at or above the threshold")

@@ -50,10 +50,11 @@ def summarize_check(check, ranked, found, *, threshold, snr_bins, mag_bins):
 
 
 def expect_false(ranked, card):
-    """Say how many of the kept candidates of a new night are expected to be bogus.
+    """Say how many at or above the threshold on a new night are expected bogus.
 
     What is refused is bogus but for a few, and these are the share 1 - FPR of all
-    bogus: the others pass, FPR / (1 - FPR) of as many.
+    bogus: the others pass, FPR / (1 - FPR) of as many. The cut by width, which comes
+    after, takes an unknown share of them.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def expect_false(ranked, card):
     """
     above = np.asarray(ranked["above_threshold"], bool)
     n_refused = int(np.sum(np.isfinite(np.asarray(ranked["score"], float)) & ~above))
-    n_above, n_kept = int(above.sum()), int(np.sum(ranked["kept"]))
+    n_above = int(above.sum())
     fpr = float(card.get("target_fpr", 0.01))
 
     def pass_by(rate):
@@ -79,8 +80,9 @@ def expect_false(ranked, card):
     found = {"n_refused": n_refused, "fpr": fpr, "value": pass_by(fpr)}
     found |= {"low": None, "high": None}
     words = (
-        f"about {found['value']:.0f} of the {n_kept} kept: the threshold lets "
-        f"{fpr:.1%} of bogus pass, and {n_refused} were refused"
+        f"about {found['value']:.0f} of the {n_above} at or above the threshold, "
+        f"before the cut by width: the threshold lets {fpr:.1%} of bogus pass, and "
+        f"{n_refused} were refused"
     )
     measured = (card.get("metrics") or {}).get("test", {}).get("all", {}).get("fpr")
     if measured and measured["n"]:
