@@ -56,6 +56,17 @@ def test_stamps_of_which_nothing_is_known_differ_in_nothing_known():
     assert trained_on["fwhm"] is None
     assert likeness.differences(trained_on, stamps) == []
     assert likeness.differences(trained_on, make_exposures()) == []
+    assert likeness.compared(trained_on, make_exposures()) == []
+    assert "is not known" in likeness.alike(trained_on, stamps)
+
+
+def test_only_what_both_say_is_called_alike():
+    trained_on = likeness.describe_exposures(make_exposures())
+    night = make_exposures(pixel_scale=np.nan, telescope="")
+    assert likeness.compared(trained_on, night) == ["filter", "FWHM"]
+    words = likeness.alike(trained_on, night)
+    assert words.endswith("as far as is known: by filter, FWHM.")
+    assert likeness.compared(None, night) == []
 
 
 def test_a_card_that_says_nothing_is_no_good_news():

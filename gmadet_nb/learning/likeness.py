@@ -7,6 +7,12 @@ from gmadet_nb.files.tables import as_floats
 # Beyond these a network sees stars of a size that it was not trained on.
 _SCALE_RATIO = 1.1
 _FWHM_RATIO = 1.2
+_WORDS = {
+    "telescopes": "telescope",
+    "filters": "filter",
+    "pixel_scale": "pixel scale",
+    "fwhm": "FWHM",
+}
 _STEP = "Label some candidates of this run before you trust the rates."
 
 
@@ -57,12 +63,12 @@ def differences(trained_on, exposures):
     if not trained_on:
         return ["The card does not say which exposures the model was trained on."]
     here, words = describe_exposures(exposures), []
-    for name, text in (("telescopes", "telescope"), ("filters", "filter")):
+    for name in ("telescopes", "filters"):
         new = sorted(set(here[name]) - set(trained_on[name]))
         if new and trained_on[name]:
             words.append(
-                f"The {text} {', '.join(new)} is not among those that trained the "
-                f"model: {', '.join(trained_on[name])}. {_STEP}"
+                f"The {_WORDS[name]} {', '.join(new)} is not among those that "
+                f"trained the model: {', '.join(trained_on[name])}. {_STEP}"
             )
     for name, unit, ratio in (
         ("pixel_scale", "arcsec/pixel", _SCALE_RATIO),
@@ -77,6 +83,39 @@ def differences(trained_on, exposures):
                     f"in training. {_STEP}"
                 )
     return words
+
+
+def compared(trained_on, exposures):
+    """Return what is known both of a model's exposures and of those of a run.
+
+    Parameters
+    ----------
+    trained_on : dict or None
+        From `describe_exposures`, as the card holds it; None for a card without.
+    exposures : astropy.table.Table
+        Those of the run.
+
+    Returns
+    -------
+    list of str
+        Such as "telescope"; none for stamps, of which nothing is known.
+    """
+    here, known = describe_exposures(exposures), trained_on or {}
+    return [text for name, text in _WORDS.items() if here[name] and known.get(name)]
+
+
+def alike(trained_on, exposures):
+    """Say what the exposures of a run were found alike in, where nothing differs."""
+    names = compared(trained_on, exposures)
+    if not names:
+        return (
+            "Whether these exposures are like those that trained the model is not "
+            f"known: none of {', '.join(_WORDS.values())} is known of both."
+        )
+    return (
+        "These exposures are like those that trained the model, as far as is known: "
+        f"by {', '.join(names)}."
+    )
 
 
 def _words(rows, name):
