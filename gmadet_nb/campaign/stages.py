@@ -88,6 +88,7 @@ TRAIN = (
         name="08_train",
         reads=(
             "split.ecsv",
+            "exposures.ecsv",
             "candidates.ecsv",
             "crossmatch.ecsv",
             "cutouts.h5",
