@@ -9,8 +9,7 @@ from astropy.table import Table
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.files.tables import rows_of
 from gmadet_nb.learning.places import (
-    FAR,
-    detector_places,
+    cell_places,
     seen_in_training,
     seen_places,
     sky_places,
@@ -98,8 +97,7 @@ def make_folds(split, candidates, *, n_folds, margin, pixel_scale, rng):
     by_cell = split.meta.get("unit") == "cell" or n_exposures == 1
     note = ""
     if by_cell:
-        if sky.max() > FAR / 2:  # one exposure without coordinates, one with
-            sky = detector_places(table)
+        sky = cell_places(table, sky)
         note = f"{n_folds} folds of bands of the sky: there are too few exposures."
         rows["fold"] = _bands(sky, n_folds, rng=rng)
     else:

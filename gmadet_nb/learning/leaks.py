@@ -5,7 +5,7 @@ import numpy as np
 from gmadet_nb.errors import BadInputError
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.places import (
-    FAR,
+    cell_places,
     detector_places,
     near_other_part,
     seen_in_training,
@@ -146,8 +146,7 @@ def _n_at_trained_places(table, sides, *, pixel_scale, by_cell):
     if table.meta["placeless"] or not any(judged.any() for judged, _ in sides):
         return None
     sky = sky_places(table, pixel_scale=pixel_scale)
-    if by_cell and sky.max() > FAR / 2:
-        sky = detector_places(table)
+    sky = cell_places(table, sky) if by_cell else sky
     return sum(
         int(seen_in_training(table, sky, judged=judged, trained=trained).sum())
         for judged, trained in sides

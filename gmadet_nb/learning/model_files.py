@@ -27,7 +27,7 @@ def hash_files(folder):
         SHA-256 of each file that is there, by name.
     """
     paths = [Path(folder) / name for name in (KERAS, ONNX, TREES, REAL)]
-    return {path.name: _hash(path) for path in paths if path.is_file()}
+    return {path.name: hash_file(path) for path in paths if path.is_file()}
 
 
 def check_file(folder, name, card):
@@ -60,7 +60,7 @@ def check_file(folder, name, card):
             "whole, or run 08_train of its run again."
         )
     wanted = card.get(FILES, {}).get(name)
-    if wanted and _hash(path) != wanted:
+    if wanted and hash_file(path) != wanted:
         raise BadInputError(
             f"'{path}' must be the file that {CARD} beside it was written for, and is "
             "of another model, or cut short or changed. Copy that model folder again "
@@ -134,5 +134,6 @@ def check_network(folder, card, network):
         )
 
 
-def _hash(path):
+def hash_file(path):
+    """Return the SHA-256 of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -149,6 +149,22 @@ def sky_places(table, *, pixel_scale):
     return places
 
 
+def cell_places(table, sky):
+    """Return the places by which cells are cut, (n, 2) [pixel].
+
+    Those of the sky, but where one exposure has coordinates and another none: then
+    those of the detector.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        ``x``, ``y`` [pixel].
+    sky : (n, 2) array
+        From `sky_places`.
+    """
+    return detector_places(table) if sky.max() > FAR / 2 else sky
+
+
 def seen_places(places, others, *, radius, square=False):
     """Say of each place whether one of the others is within a radius.
 

@@ -81,7 +81,7 @@ def trained_pixels(folder, split):
         return set()
     some = np.asarray(split["used"], bool) & np.isin(split["part"], FOLDED)
     with CutoutStore(folder.cutouts_path) as store:
-        hashes = _hash_both(split["candidate_id"][some], store)
+        hashes = hash_cutouts(split["candidate_id"][some], store, planes=_OF_EXPOSURE)
     return set().union(*hashes) - {b""}
 
 
@@ -89,7 +89,7 @@ def _same_pixels(candidate_ids, exposures, store, initial):
     """Return the exposures of which a model has seen pixels: a set of str."""
     return {
         str(exposure)
-        for hashes in _hash_both(candidate_ids, store)
+        for hashes in hash_cutouts(candidate_ids, store, planes=_OF_EXPOSURE)
         for exposure, digest in zip(exposures, hashes, strict=True)
         if digest in initial.pixels
     }
@@ -106,8 +106,3 @@ def _warn_of_names(named, initial):
             initial.folder,
             min(named),
         )
-
-
-def _hash_both(candidate_ids, store):
-    """Return hashes of the planes that are of one exposure, a list each."""
-    return [hash_cutouts(candidate_ids, store, plane=plane) for plane in _OF_EXPOSURE]

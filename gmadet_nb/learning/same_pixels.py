@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 READ_BATCH = 512
 
 
-def hash_cutouts(candidate_ids, store, *, plane="difference"):
-    """Return a hash of one plane of each cutout, by which the same are known.
+def hash_cutouts(candidate_ids, store, *, planes=("difference",)):
+    """Return a hash of planes of each cutout, by which the same are known.
 
     A plane with nothing to judge, as 0 behind a mask or beyond the edge, says nothing
     and gets none.
@@ -26,22 +26,25 @@ def hash_cutouts(candidate_ids, store, *, plane="difference"):
         Which cutouts.
     store : gmadet_nb.learning.cutouts.CutoutStore
         Where they are.
-    plane : {"science", "reference", "difference"}
-        Which plane.
+    planes : sequence of {"science", "reference", "difference"}
+        Which planes; they are read together, once.
 
     Returns
     -------
-    list of bytes
-        One a cutout; b"" where `gmadet_nb.learning.unscored.why_unscored` says why.
+    list of list of bytes
+        For each plane one a cutout; b"" where
+        `gmadet_nb.learning.unscored.why_unscored` says why.
     """
-    hashes, number = [], PLANES.index(plane)
+    hashes = {plane: [] for plane in planes}
     for start in range(0, len(candidate_ids), READ_BATCH):
-        pixels = store.read(candidate_ids[start : start + READ_BATCH])[..., number]
-        hashes += [
-            b"" if why else hashlib.sha256(cutout.tobytes()).digest()
-            for cutout, why in zip(pixels, why_unscored(pixels), strict=True)
-        ]
-    return hashes
+        cutouts = store.read(candidate_ids[start : start + READ_BATCH])
+        for plane, found in hashes.items():
+            pixels = cutouts[..., PLANES.index(plane)]
+            found += [
+                b"" if why else hashlib.sha256(one.tobytes()).digest()
+                for one, why in zip(pixels, why_unscored(pixels), strict=True)
+            ]
+    return list(hashes.values())
 
 
 def find_same(candidate_ids, store):
@@ -64,7 +67,8 @@ def find_same(candidate_ids, store):
         Rows with nothing to judge, which get no score either.
     """
     rows = {}
-    for i, digest in enumerate(hash_cutouts(candidate_ids, store)):
+    (hashes,) = hash_cutouts(candidate_ids, store)
+    for i, digest in enumerate(hashes):
         rows.setdefault(digest, []).append(i)
     blank = np.array(rows.pop(b"", []), int)
     return [np.array(some) for some in rows.values() if len(some) > 1], blank

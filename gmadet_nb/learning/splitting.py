@@ -7,7 +7,7 @@ from scipy.spatial import KDTree
 
 from gmadet_nb.errors import BadInputError, BadParameterError
 from gmadet_nb.learning.places import (
-    FAR,
+    cell_places,
     detector_places,
     near_other_part,
     on_unknown_place,
@@ -102,8 +102,7 @@ def split_by_exposure(
     exposures, exposure = np.unique(table["exposure_id"], return_inverse=True)
     unit = "exposure" if len(exposures) >= MIN_EXPOSURES else "cell"
     if unit == "cell":
-        if sky.max() > FAR / 2:  # one exposure without coordinates, one with
-            sky = detector_places(table)
+        sky = cell_places(table, sky)
         exposure = _cells(sky, margin)
     wanted = {"calibration": calibration_fraction, "test": test_fraction}
     bands = sky if unit == "cell" else None

@@ -1,6 +1,5 @@
 """Start from the model of another run, and say what that gained."""
 
-import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,12 @@ from gmadet_nb.learning.completeness import rate
 from gmadet_nb.learning.features import COLUMNS, features_of
 from gmadet_nb.learning.folds import FOLDED
 from gmadet_nb.learning.fused import fit_fused
-from gmadet_nb.learning.model_files import KERAS, check_file, check_network
+from gmadet_nb.learning.model_files import (
+    KERAS,
+    check_file,
+    check_network,
+    hash_file,
+)
 from gmadet_nb.learning.networks import keras
 from gmadet_nb.learning.same_exposures import trained_pixels, why_left_aside
 from gmadet_nb.learning.scorer import read_card
@@ -101,7 +105,7 @@ def read_initial(folder, *, network, size):
         cores = [
             model.get_layer(f"{network}_{k}") for k in range(model.output_shape[1])
         ]
-        key = hashlib.sha256(path.read_bytes()).hexdigest()
+        key = hash_file(path)
     except (OSError, ValueError) as error:
         raise BadInputError(
             f"'{path}' cannot be loaded: {error}. Run 08_train of that run again."
